@@ -23,7 +23,7 @@ class EncoderArchitecture(BaseModel):
     layers: int = Field(gt=0)
     heads: int = Field(gt=0)
     patch_px: int = Field(gt=0)
-    mlp_ratio: float = Field(4.0, gt=0)
+    mlp_ratio: float = Field(default=4.0, gt=0)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> EncoderArchitecture:

@@ -92,9 +92,9 @@ MODEL = TensorSpec("model", "BYTES", (1,))
 """JSON of ``scoring.ServedModel``."""
 
 
-def _batched(spec: TensorSpec) -> TensorSpec:
+def _batched(spec: TensorSpec, batch: int = -1) -> TensorSpec:
     """As a non-batching model sees a batching model's tensor: the batch is a dimension of its own."""
-    return TensorSpec(spec.name, spec.dtype, (-1, *spec.dims))
+    return TensorSpec(spec.name, spec.dtype, (batch, *spec.dims))
 
 
 ENCODER_OUTPUTS = (P_FAKE, THRESHOLD, ARTIFACT_ID, SPEC_ID, EMBEDDING)
@@ -103,7 +103,12 @@ FACES = (FACE_BOX, FACE_LANDMARKS, FACE_SCORE, FACE_FLAGS)
 CONTRACT = {
     model.name: model
     for model in (
-        ModelContract("image_decoder", False, (IMAGE,), (FRAME, FRAME_SIZE, LETTERBOX._replace(dims=(1, *LETTERBOX.dims)), WARNINGS)),
+        ModelContract(
+            "image_decoder",
+            False,
+            (IMAGE,),
+            (FRAME, FRAME_SIZE, _batched(LETTERBOX, 1), WARNINGS),
+        ),
         ModelContract("face_detector", True, (LETTERBOX,), (BOXES, SCORES, LANDMARKS, DETECTOR_ID)),
         ModelContract(
             "face_aligner",

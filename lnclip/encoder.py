@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -38,7 +37,9 @@ class FaceEncoder(nn.Module):
     Source: arXiv 2508.06248; GenD's LinearNorm head (W is not normalised, the bias is kept).
     """
 
-    def __init__(self, architecture: EncoderArchitecture, activation: Activation, input_px: int, *, normalise: bool = True) -> None:
+    def __init__(
+        self, architecture: EncoderArchitecture, activation: Activation, input_px: int, *, normalise: bool = True
+    ) -> None:
         """Random weights. ``normalise`` is off for GenD's plain linear head."""
         super().__init__()
         self.visual = VisionTransformer(
@@ -79,7 +80,9 @@ def load_run(run: Path) -> tuple[Artifact, FaceEncoder]:
     artifact, path = Artifact.load(run / "model.json"), run / "weights.safetensors"
     try:
         if file_sha256(path) != artifact.identity.weights_sha256:
-            raise ArtifactError(f"{path} is not the file that {run / 'model.json'} was written for: its SHA-256 differs")
+            raise ArtifactError(
+                f"{path} is not the file that {run / 'model.json'} was written for: its SHA-256 differs"
+            )
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
@@ -129,4 +132,3 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
     """Trainable and all parameters."""
     sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
     return sum(n for n, trainable in sizes if trainable), sum(n for n, _ in sizes)
-
