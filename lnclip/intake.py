@@ -114,7 +114,7 @@ def _upright_rgb(image: Image.Image) -> Frame:
         upright = _eight_bit(upright)
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
-        unusual["alpha_flattened"] = rgba.getextrema()[3][0] < 255
+        unusual["alpha_flattened"] = bool((np.asarray(rgba)[..., 3] < 255).any())
         upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     pixels = np.asarray(upright.convert("RGB"))
     return Frame(pixels, tuple(word for word, holds in unusual.items() if holds))

@@ -1,0 +1,222 @@
+"""The same crops through torch, ONNX Runtime or OpenVINO: one protocol, comparable answers.
+
+    with TorchRunner(run) as reference, OpenVinoRunner(path, "fp32") as candidate:
+        difference = candidate.run(crops).p_fake - reference.run(crops).p_fake
+
+An engine is imported when a runner is entered; the serving environment has no torch. Legend: B
+crops, S their side, D embedding size.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lnclip.artifact import Precision
+from lnclip.contract import ENCODER_OUTPUTS
+from lnclip.errors import ArtifactError, SetupError
+from lnclip.preprocess import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import onnxruntime
+    import openvino
+
+Crops = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Words = NDArray[np.int32]
+
+OPENVINO_PRECISION: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
+"""OpenVINO's own default is bf16 wherever the processor has it, so it is always told."""
+
+
+class EncoderAnswer(NamedTuple):
+    """What the encoder says of B crops: the served outputs, in the order of the contract."""
+
+    p_fake: Floats
+    """(B, 1), calibrated."""
+
+    threshold: Floats
+    """(B, 1), all the same."""
+
+    artifact_id: Words
+    """(B, 2), all the same."""
+
+    spec_id: Words
+    """(B, 2), all the same."""
+
+    embedding: Floats
+    """(B, D), unit length."""
+
+
+class Runner(Protocol):
+    """A model that can be loaded. Entering allocates, leaving frees; ``name`` labels reports."""
+
+    name: str
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def run(self, crops_NHWC: Crops) -> EncoderAnswer:
+        """(B, S, S, 3) uint8 RGB -> the served outputs."""
+        ...
+
+
+def finite_rows(answer: EncoderAnswer) -> NDArray[np.bool_]:
+    """Which of the B rows hold numbers throughout, (B,); the others must never become a verdict."""
+    return np.asarray(np.isfinite(answer.p_fake).all(axis=1) & np.isfinite(answer.embedding).all(axis=1))
+
+
+def supports_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class _Loaded:
+    """What the runners share: a function that exists between enter and exit."""
+
+    _infer: Callable[[Crops], EncoderAnswer] | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let go of the engine and its memory."""
+        self._infer = None
+
+    def run(self, crops_NHWC: Crops) -> EncoderAnswer:
+        """(B, S, S, 3) uint8 RGB -> the served outputs.
+
+        Raises:
+            ValueError: not crops, or the runner was not entered.
+        """
+        if self._infer is None:
+            raise ValueError("a runner works inside its with block only")
+        if crops_NHWC.dtype != np.uint8 or crops_NHWC.ndim != 4 or crops_NHWC.shape[-1] != 3:
+            raise ValueError(f"crops are {crops_NHWC.dtype} {crops_NHWC.shape}, must be uint8 (B, S, S, 3)")
+        return self._infer(crops_NHWC)
+
+
+class TorchRunner(_Loaded):
+    """The reference: a run's weights, unfolded, in torch on the CPU."""
+
+    def __init__(self, run: Path) -> None:
+        """``run`` is a folder with model.json and weights.safetensors."""
+        self.name, self.path = "torch fp32", run
+
+    def __enter__(self) -> Self:
+        """Load and check the weights."""
+        import torch
+
+        from lnclip.encoder import class_column, load_run
+
+        artifact, encoder = load_run(self.path)
+        identity = artifact.identity
+        fake = class_column(identity, "fake")
+
+        def infer(crops_NHWC: Crops) -> EncoderAnswer:
+            with torch.inference_mode():
+                logits, embedding = encoder(torch.from_numpy(normalise(crops_NHWC, identity.spec)))
+                p_fake = (logits / identity.temperature).softmax(dim=1)[:, fake, None]
+            ones = np.ones((len(crops_NHWC), 1), np.int32)
+            return EncoderAnswer(
+                p_fake.numpy(),
+                np.full(ones.shape, identity.threshold, np.float32),
+                ones * identity.artifact_id.words(),
+                ones * identity.spec.spec_id.words(),
+                embedding.numpy(),
+            )
+
+        self._infer = infer
+        return self
+
+
+class OnnxRuntimeRunner(_Loaded):
+    """An exported graph in ONNX Runtime on the CPU."""
+
+    def __init__(self, onnx: Path, *, threads: int | None = None) -> None:
+        """``threads`` None lets the engine take all cores."""
+        self.name, self.path, self.threads = "onnxruntime fp32", onnx, threads
+
+    def __enter__(self) -> Self:
+        """Load the graph.
+
+        Raises:
+            ArtifactError: the file is missing or damaged.
+        """
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as failures
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads or 0
+        try:
+            session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
+                self.path, options, providers=["CPUExecutionProvider"]
+            )
+        except (failures.NoSuchFile, failures.InvalidProtobuf, failures.InvalidGraph, failures.Fail) as error:
+            raise ArtifactError(f"{self.path} cannot be loaded by ONNX Runtime: {error}") from error
+        names = [output.name for output in ENCODER_OUTPUTS]
+
+        def infer(crops_NHWC: Crops) -> EncoderAnswer:
+            return EncoderAnswer(*session.run(names, {"crops": crops_NHWC}))
+
+        self._infer = infer
+        return self
+
+
+class OpenVinoRunner(_Loaded):
+    """An exported graph in OpenVINO on the CPU, in a stated precision."""
+
+    def __init__(self, onnx: Path, precision: Precision, *, threads: int | None = None) -> None:
+        """``threads`` None lets the engine take all cores."""
+        self.name, self.path = f"openvino {precision}", onnx
+        self.precision, self.threads = precision, threads
+
+    def __enter__(self) -> Self:
+        """Compile the graph.
+
+        Raises:
+            SetupError: this processor does not have the precision.
+            ArtifactError: the file is missing or damaged.
+        """
+        import openvino
+
+        if self.precision == "bf16" and not supports_bf16():
+            raise SetupError("this processor has no bf16 (AVX-512 BF16 or AMX): use --precision fp32 here")
+        settings: dict[str, object] = {
+            "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[self.precision],
+            "PERFORMANCE_HINT": "LATENCY",  # one stream: every batch has all the cores
+        }
+        if self.threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = self.threads
+        try:
+            compiled: openvino.CompiledModel = openvino.Core().compile_model(self.path, "CPU", settings)
+        except RuntimeError as error:
+            raise ArtifactError(f"{self.path} cannot be compiled by OpenVINO: {error}") from error
+        request = compiled.create_infer_request()
+        names = [output.name for output in ENCODER_OUTPUTS]
+
+        def infer(crops_NHWC: Crops) -> EncoderAnswer:
+            request.infer({"crops": crops_NHWC})
+            # The request writes its next answer into the same memory.
+            return EncoderAnswer(*(request.get_tensor(name).data.copy() for name in names))
+
+        self._infer = infer
+        return self
+
+
+def engine_version(package: str) -> str:
+    """Release of an installed engine, without build suffixes: "2026.4.1"."""
+    [release] = re.findall(r"^[\d.]+\d", version(package))
+    return str(release)
