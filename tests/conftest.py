@@ -90,12 +90,24 @@ def random_run(tmp_path_factory: pytest.TempPathFactory, face_crops: np.ndarray)
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, random_run: Path, face_crops: np.ndarray) -> Path:
+def crops_index(tmp_path_factory: pytest.TempPathFactory, face_crops: np.ndarray) -> Path:
+    """Those crops as files with an index; the labels alternate and mean nothing."""
+    folder = tmp_path_factory.mktemp("crops")
+    lines = ["path,label,video,dataset,source"]
+    for number, crop in enumerate(face_crops):
+        Image.fromarray(crop).save(folder / f"{number:02}.png")
+        lines.append(f"{number:02}.png,{('real', 'fake')[number % 2]},v{number},photos,photos")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n")
+    return folder / "index.csv"
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, random_run: Path, crops_index: Path) -> Path:
     """That run's FP32 graph and its proof of parity."""
-    from export.encoder_export import export_run
+    from export.onnx_export import export_run
 
     out = tmp_path_factory.mktemp("exports") / "random"
-    export_run(random_run, out, ["fp32"], face_crops)
+    export_run(random_run, out, ["fp32"], crops_index)
     return out
 
 

@@ -1,0 +1,1 @@
+"""Figures people can trust, and the demo. May import every stage; no stage imports it."""
