@@ -92,7 +92,7 @@ def load_run(run: Path) -> tuple[Artifact, FaceEncoder]:
     return artifact, encoder.eval()
 
 
-def load_strictly(encoder: FaceEncoder, weights: dict[str, Tensor], source: Path) -> None:
+def load_strictly(encoder: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
     """Copy weights in; every tensor must be there, expected, and of the right shape.
 
     Raises:

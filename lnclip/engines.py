@@ -9,8 +9,6 @@ crops, S their side, D embedding size.
 
 from __future__ import annotations
 
-import re
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
@@ -21,12 +19,12 @@ from numpy.typing import NDArray
 from lnclip.artifact import Precision
 from lnclip.contract import ENCODER_OUTPUTS
 from lnclip.errors import ArtifactError, SetupError
+from lnclip.onnx_session import open_session
 from lnclip.preprocess import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import onnxruntime
     import openvino
 
 Crops = NDArray[np.uint8]
@@ -82,6 +80,13 @@ def supports_bf16() -> bool:
     import openvino
 
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    import openvino
+
+    return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"))
 
 
 class _Loaded:
@@ -155,24 +160,24 @@ class OnnxRuntimeRunner(_Loaded):
         Raises:
             ArtifactError: the file is missing or damaged.
         """
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as failures
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads or 0
-        try:
-            session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
-                self.path, options, providers=["CPUExecutionProvider"]
-            )
-        except (failures.NoSuchFile, failures.InvalidProtobuf, failures.InvalidGraph, failures.Fail) as error:
-            raise ArtifactError(f"{self.path} cannot be loaded by ONNX Runtime: {error}") from error
+        session = open_session(self.path, self.threads or 0)
         names = [output.name for output in ENCODER_OUTPUTS]
 
         def infer(crops_NHWC: Crops) -> EncoderAnswer:
-            return EncoderAnswer(*session.run(names, {"crops": crops_NHWC}))
+            p_fake, threshold, artifact_id, spec_id, embedding = session.run(names, {"crops": crops_NHWC})
+            return EncoderAnswer(p_fake, threshold, artifact_id.view(np.int32), spec_id.view(np.int32), embedding)
 
         self._infer = infer
         return self
+
+
+def openvino_settings(precision: Precision, threads: int | None) -> dict[str, object]:
+    """How OpenVINO is told to compute; ``threads`` None lets it take all cores."""
+    settings: dict[str, object] = {
+        "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[precision],
+        "PERFORMANCE_HINT": "LATENCY",  # one stream: every batch has all the cores
+    }
+    return settings if threads is None else settings | {"INFERENCE_NUM_THREADS": threads}
 
 
 class OpenVinoRunner(_Loaded):
@@ -194,12 +199,7 @@ class OpenVinoRunner(_Loaded):
 
         if self.precision == "bf16" and not supports_bf16():
             raise SetupError("this processor has no bf16 (AVX-512 BF16 or AMX): use --precision fp32 here")
-        settings: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[self.precision],
-            "PERFORMANCE_HINT": "LATENCY",  # one stream: every batch has all the cores
-        }
-        if self.threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = self.threads
+        settings = openvino_settings(self.precision, self.threads)
         try:
             compiled: openvino.CompiledModel = openvino.Core().compile_model(self.path, "CPU", settings)
         except RuntimeError as error:
@@ -214,9 +214,3 @@ class OpenVinoRunner(_Loaded):
 
         self._infer = infer
         return self
-
-
-def engine_version(package: str) -> str:
-    """Release of an installed engine, without build suffixes: "2026.4.1"."""
-    [release] = re.findall(r"^[\d.]+\d", version(package))
-    return str(release)

@@ -1,0 +1,133 @@
+"""Rows into a file; its ending says how.
+
+JSON Lines and CSV grow in place, row by row, flushed: what was scored is kept whatever happens, and
+the file can be watched. A Parquet file has its index at its end, so it is written beside its name
+and renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from client.rows import Row
+from client.schema import COLUMNS, PARQUET, csv_cells, parquet_cells
+from lnclip.errors import ConfigError
+
+ENDINGS = (".jsonl", ".csv", ".parquet")
+
+ROW_GROUP = 5000
+"""Rows that are kept in memory for one Parquet row group."""
+
+
+class RowWriter(Protocol):
+    """An open result file."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Append; blocking."""
+        ...
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """See before any work whether a result can be written there.
+
+    Raises:
+        ConfigError: unknown ending, the file exists, or its folder is missing or not writable.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"{path}: the ending picks the format and must be one of {', '.join(ENDINGS)}")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; name a file")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists already: name another file, or give --overwrite")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.exists():
+            path.open("ab").close()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def open_writer(path: Path) -> Iterator[RowWriter]:
+    """A writer for the format of ``path``; replaces a file that is there.
+
+    Raises:
+        ConfigError: writing fails (a full disk, say).
+    """
+    opened = {".jsonl": _open_jsonl, ".csv": _open_csv, ".parquet": _open_parquet}[path.suffix.lower()]
+    try:
+        with opened(path) as writer:
+            yield writer
+    except OSError as error:  # of opening, of writing in the caller's block, or of closing
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+class _JsonLines:
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self._file.write("".join(row.model_dump_json() + "\n" for row in rows))
+        self._file.flush()
+
+
+class _Csv:
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._csv = csv.writer(file, lineterminator="\n")
+        self._csv.writerow(COLUMNS)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self._csv.writerows(csv_cells(row) for row in rows)
+        self._file.flush()
+
+
+class _Parquet:
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self._rows: list[Row] = []
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self._rows.extend(rows)
+        if len(self._rows) >= ROW_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        cells = [parquet_cells(row) for row in self._rows]
+        self._writer.write_table(pa.Table.from_pylist(cells, schema=PARQUET))
+        self._rows.clear()
+
+
+@contextmanager
+def _open_jsonl(path: Path) -> Iterator[RowWriter]:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        yield _JsonLines(file)
+
+
+@contextmanager
+def _open_csv(path: Path) -> Iterator[RowWriter]:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        yield _Csv(file)
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[RowWriter]:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with pq.ParquetWriter(temporary, PARQUET, compression="zstd") as file:
+            writer = _Parquet(file)
+            yield writer
+            writer.flush()
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

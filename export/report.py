@@ -1,0 +1,139 @@
+"""exports/NAME: its file names, and the content of parity.json, the proof that its graphs are equal.
+
+Data only: what the figures are computed from is in ``parity`` and ``ranking``.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from lnclip.artifact import Precision
+
+PARITY_FILE = "parity.json"
+GOLDEN_FILE = "golden.npz"
+
+FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+def onnx_file(precision: Precision) -> str:
+    """Name of a graph in an export."""
+    return f"face_encoder.{precision}.onnx"
+
+
+def model_file(precision: Precision) -> str:
+    """Name of its model.json."""
+    return f"model.{precision}.json"
+
+
+class Limits(BaseModel):
+    """What one precision may differ by from the float32 reference."""
+
+    model_config = FROZEN
+
+    max_dp: float
+    """Largest |p - p_reference|."""
+
+    p99_dp: float
+    """99th percentile of the same."""
+
+    max_logit_difference: float
+    """Of log(p / (1 - p)), where p is not saturated."""
+
+    min_cosine: float
+    """Between the embedding and the reference's."""
+
+    batch_dp: float
+    """Of p, the same crop alone and in a batch."""
+
+    min_spearman: float | None = None
+    """Rank correlation of p, judged where the AUROC cannot be; None is not judged."""
+
+    auroc: float | None = None
+    """Largest difference, on at least 1,000 labelled crops; None is not judged."""
+
+
+LIMITS: dict[Precision, Limits] = {
+    # Sums in another order. 1e-5 at p = 0.01 is 1e-3 of log-odds. Embeddings were seen to differ by
+    # 1e-6 (cosine 1 - 1e-11); 1e-8 is an angle of 0.008 degrees, below what any change of a weight
+    # does. Ranks are not judged: they may change only among scores that are equal for all purposes.
+    "fp32": Limits(max_dp=1e-5, p99_dp=1e-5, max_logit_difference=1e-3, min_cosine=1 - 1e-8, batch_dp=1e-5),
+    # Factors rounded to 8 bits. 2e-2 at p = 0.1 is 0.22 of log-odds; 0.998 is an angle of 3.6 degrees.
+    "bf16": Limits(
+        max_dp=2e-2,
+        p99_dp=2e-2,
+        max_logit_difference=0.25,
+        min_cosine=0.998,
+        batch_dp=2e-3,
+        min_spearman=0.99,
+        auroc=0.002,
+    ),
+}
+
+
+class Ranking(BaseModel):
+    """How alike two sets of scores sort the same crops."""
+
+    model_config = FROZEN
+
+    spearman: float
+    labelled: int
+    auroc_reference: float | None
+    auroc: float | None
+    """None without labels of both classes."""
+
+    auroc_difference_interval: tuple[float, float] | None
+    """95 % interval of the difference (paired bootstrap); None when provisional."""
+
+    provisional: bool
+    """Too few labelled crops for the AUROC to be judged; the rank correlation is, instead."""
+
+
+class Comparison(BaseModel):
+    """One engine against the reference."""
+
+    model_config = FROZEN
+
+    engine: str
+    precision: Precision
+    artifact_id: str
+    max_dp: float
+    p99_dp: float
+    mean_dp: float
+    max_logit_difference: float | None
+    """None when every reference p is saturated."""
+
+    min_cosine: float
+    batch_dp: float
+    worst_crop: str
+    """Where |dp| is largest."""
+
+    ranking: Ranking
+    limits: Limits
+
+
+class CropsReport(BaseModel):
+    """What the engines were compared on."""
+
+    model_config = FROZEN
+
+    source: str
+    """"synthetic" or the index's path."""
+
+    count: int
+    std_p: float
+    """How far the reference's p_fake spreads over them."""
+
+
+class ParityReport(BaseModel):
+    """The content of parity.json."""
+
+    model_config = FROZEN
+
+    reference: str
+    crops: CropsReport
+    comparisons: list[Comparison]
+    sha256: dict[str, str]
+    """Of the graphs that were compared, by file name."""
+
+    versions: dict[str, str]
+    processor: str

@@ -1,0 +1,1 @@
+"""How Triton is run: the embedded server out of the nvidia-pytriton wheel, its repository and its checks."""
