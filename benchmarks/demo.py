@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from client.readers import read_rows
-from client.rows import Row
+from client.rows import Row, printable_path, real_path
 from lnclip.errors import ConfigError, LnclipError
 from lnclip.metrics import auroc
+from lnclip.running import grpc_url
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def run_demo(out: Path, settings: list[str]) -> str:
     _step("export", "publish", out / "export", "--repository", repository)
     with _server(repository, out / ".run"):
         media = [data / name for name in ("test", "heldout", "extra")]
-        url = _grpc_url(out / ".run")
+        url = grpc_url(None, out / ".run")
         _step("client", "score", *media, "--out", rows, "--url", url, may_find_errors=True)
     _step("client", "report", rows, "--out", out / "report.html", "--note", NOTE)
     return _summary(data, rows, out / "report.html", time.monotonic() - started)
@@ -94,12 +95,6 @@ def _server(repository: Path, run_dir: Path) -> Iterator[None]:
         _step("server", "stop", "--run-dir", run_dir)
 
 
-def _grpc_url(run_dir: Path) -> str:
-    from lnclip.running import grpc_url
-
-    return grpc_url(None, run_dir)
-
-
 def _summary(data: Path, rows_file: Path, report: Path, seconds: float) -> str:
     rows = list(read_rows(rows_file))
     fresh, held_out = (_auroc(data / f"{split}.csv", rows) for split in ("test", "heldout"))
@@ -122,13 +117,13 @@ def _summary(data: Path, rows_file: Path, report: Path, seconds: float) -> str:
 
 
 def _of_folder(rows: list[Row], folder: Path) -> list[Row]:
-    return sorted((row for row in rows if Path(row.path).parent == folder), key=lambda row: row.path)
+    return sorted((row for row in rows if Path(real_path(row.path)).parent == folder), key=lambda row: row.path)
 
 
 def _auroc(index: Path, rows: list[Row]) -> float:
     """Over the files of an index that have a face."""
     with index.open(newline="", encoding="utf-8") as file:
-        labels = {str(index.parent / item["path"]): item["label"] == "fake" for item in csv.DictReader(file)}
+        labels = {printable_path(index.parent / item["path"]): item["label"] == "fake" for item in csv.DictReader(file)}
     scored = [(labels[row.path], row.p_fake) for row in rows if row.path in labels and row.p_fake is not None]
     if len(scored) < len(labels):
         log.info("%s: no face found in %d of %d files", index.name, len(labels) - len(scored), len(labels))

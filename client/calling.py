@@ -134,17 +134,17 @@ class Triton:
         if not ready:
             raise ServerError(f"Triton at {self.url} runs without {model}: python -m server status, or publish a model")
 
-    async def input_shape(self, model: str) -> tuple[tuple[int, ...], int]:
-        """Shape of a model's first input, and the largest batch it takes.
+    async def input_shape(self, model: str) -> tuple[int, ...]:
+        """Shape of a model's first input, with its batch dimension.
 
         Raises:
-            ServerError: the server does not say.
+            CallError: the server does not say.
         """
         try:
-            answer = await self._client.get_model_config(model, client_timeout=self.policy.timeout_s)
+            metadata = await self._client.get_model_metadata(model, client_timeout=self.policy.timeout_s)
         except InferenceServerException as error:
             raise explain(error, self.policy.timeout_s) from error
-        return tuple(answer.config.input[0].dims), answer.config.max_batch_size
+        return tuple(metadata.inputs[0].shape)
 
     async def infer(
         self,

@@ -7,6 +7,7 @@ answers carry its spec id, and an answer of another spec is no score.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from pydantic import JsonValue
 from tritonclient.grpc import InferInput
 
 from client.answers import error_row, short_float
-from client.calling import Triton
+from client.calling import CallError, Triton
 from client.reading import FileFacts, ReadFile
 from client.rows import Face, Row, RowError
 from lnclip.contract import ARTIFACT_ID, CROPS, ENCODER, P_FAKE, SPEC_ID, THRESHOLD
@@ -60,7 +61,7 @@ class CropEncoder:
     """The served encoder, with the spec that crops are brought to."""
 
     def __init__(self, triton: Triton, spec: PreprocessSpec, batch_size: int) -> None:
-        """``batch_size``: most crops in one request."""
+        """``batch_size``: most crops in one request, as far as is known."""
         self.triton = triton
         self.spec = spec
         self.batch_size = batch_size
@@ -72,17 +73,18 @@ class CropEncoder:
         Args:
             triton: entered.
             spec: what the crops are brought to; None is the default at the encoder's input side.
-            batch_size: cut to what the encoder takes.
+            batch_size: most crops in one request; fewer when the encoder takes fewer.
 
         Raises:
             ServerError: no encoder answers.
             SpecError: it was trained for another spec.
         """
         await triton.check_ready(ENCODER)
-        (side, *_), max_batch = await triton.input_shape(ENCODER)
-        if max_batch < 1:
-            raise ServerError(f"{ENCODER} at {triton.url} takes no batches: this is not a repository of this project")
-        encoder = cls(triton, spec or PreprocessSpec.model_validate({"input_px": side}), min(batch_size, max_batch))
+        shape = await triton.input_shape(ENCODER)
+        if len(shape) != 4:
+            raise ServerError(f"{ENCODER} at {triton.url} reads {shape}, not (B, S, S, 3): it is not of this project")
+        side = shape[1]
+        encoder = cls(triton, spec or PreprocessSpec.model_validate({"input_px": side}), batch_size)
         if encoder.spec.input_px != side:
             raise SpecError(f"{ENCODER} reads {side} px, the spec says {encoder.spec.input_px}: give --spec model.json")
         answers = await encoder.encode(np.full((1, side, side, 3), 128, np.uint8))
@@ -95,14 +97,28 @@ class CropEncoder:
         return encoder
 
     async def encode(self, crops_NHWC: NDArray[np.uint8]) -> CropAnswers:
-        """One request.
+        """One request, or several when the encoder takes smaller batches: it says so, and that is kept.
 
         Args:
-            crops_NHWC: (B, S, S, 3), B at most ``batch_size``.
+            crops_NHWC: (B, S, S, 3).
 
         Raises:
             CallError: no answer.
         """
+        size = self.batch_size
+        if len(crops_NHWC) > size:
+            parts = [await self.encode(crops_NHWC[start : start + size]) for start in range(0, len(crops_NHWC), size)]
+            return CropAnswers(*map(np.concatenate, zip(*parts, strict=True)))
+        try:
+            return await self._request(crops_NHWC)
+        except CallError as error:
+            limit = re.search(r"batch-size must be <= (\d+)", error.error.message)
+            if limit is None or not 0 < int(limit[1]) < len(crops_NHWC):
+                raise
+        self.batch_size = int(limit[1])
+        return await self.encode(crops_NHWC)
+
+    async def _request(self, crops_NHWC: NDArray[np.uint8]) -> CropAnswers:
         tensor = InferInput(CROPS.name, list(crops_NHWC.shape), CROPS.dtype).set_data_from_numpy(crops_NHWC)
         result = await self.triton.infer(ENCODER, [tensor], outputs=OUTPUTS)
         p_fake, threshold, artifact_id, spec_id = (result.as_numpy(name) for name in OUTPUTS)

@@ -24,7 +24,7 @@ from lnclip.errors import ConfigError
 
 ENDINGS = (".jsonl", ".csv", ".parquet")
 
-ROW_GROUP = 5000
+ROW_GROUP = 2000
 """Rows that are kept in memory for one Parquet row group."""
 
 

@@ -79,10 +79,13 @@ def stop(run_dir: Path = RUN_DIR) -> None:
     Raises:
         ServerError: there is none.
     """
+    nobody = ServerError(f"no server runs from {run_dir.resolve()}")
+    if not run_dir.exists():
+        raise nobody
     with exclusive(run_dir):
         server = recorded(run_dir)
         if server is None:
-            raise ServerError(f"no server runs from {run_dir.resolve()}")
+            raise nobody
         if not server.is_alive:
             log.warning("the server (pid %d) had stopped by itself; %s", server.pid, quote_log(run_dir))
         _end(server, run_dir)

@@ -18,7 +18,9 @@ EXIT_TIMEOUT_S = 30
 """How long a stopping server waits for work in flight."""
 
 KEY_HEADER = "lnclip-key"
-"""HTTP header that opens the restricted APIs; over gRPC it is ``triton-grpc-protocol-lnclip-key``."""
+"""HTTP header that opens the restricted APIs; over gRPC it is ``triton-grpc-protocol-lnclip-key``.
+tritonserver takes its value on the command line alone, where the machine's other users can read it (``ps``): it
+keeps out mistakes and web pages, not them."""
 
 RESTRICTED = "model-repository,model-config,shared-memory,trace,logging"
 """Model control runs code, shared memory reads and writes it; statistics stay open for benchmarks."""

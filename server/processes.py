@@ -6,6 +6,7 @@ tritonserver leads a session of its own; its Python stubs belong to that session
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -94,17 +95,9 @@ def terminate(pid: int, ticks: int, timeout_s: float) -> bool:
     Returns:
         Whether it is gone.
     """
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        if start_ticks(pid) == ticks:
-            signal.pidfd_send_signal(handle, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(handle)
+    if start_ticks(pid) == ticks:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         reap(pid)
