@@ -44,8 +44,8 @@ def install_retinaface(weights: Path | None, repository: Path) -> None:
     from export.retinaface_export import VERSION, write_retinaface
     from export.retinaface_weights import load_weights
 
+    given = load_weights(weights)
     with _staging(repository) as staging:
-        given = load_weights(weights)
         files = {name: file_sha256(Path(staging) / name) for name in write_retinaface(given.tensors, Path(staging))}
         card = DetectorCard(name="retinaface", version=VERSION, weights_sha256={given.name: given.sha256}, files=files)
         _install(card, Path(staging), repository / FOLDER)

@@ -19,7 +19,8 @@ from export.detector_graph import write_graph
 from lnclip.contract import LETTERBOX_PX, MAX_CANDIDATES
 from lnclip.retinaface_onnx import GRAPH, RetinaFaceOnnx
 
-VERSION = "retinaface-pytorch 0.0.8, resnet50_2020-07-20"
+VERSION = "retinaface-pytorch 0.0.8"
+"""Of the network; which weights are in it, the card says by their checksum."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """RGB, after /255."""

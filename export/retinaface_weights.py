@@ -12,13 +12,14 @@ import io
 import logging
 import os
 import pickle
+import struct
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -41,6 +42,12 @@ MAX_DOWNLOAD_BYTES = 160 * 2**20
 
 MAX_MEMBER_BYTES = 256 * 2**20
 """Unpacked; the .pth has about 110 MB."""
+
+UNPICKLING_ERRORS = (
+    *(pickle.UnpicklingError, struct.error, RuntimeError, EOFError),
+    *(ValueError, LookupError, AttributeError, TypeError, AssertionError),
+)
+"""What torch.load raises for what is no checkpoint, depending on where it stumbles."""
 
 TIMEOUT_S = 30
 CHUNK_BYTES = 2**20
@@ -136,7 +143,7 @@ def download(url: str, path: Path) -> None:
             announced = int(answer.headers.get("Content-Length", 0))
             received = _copy(answer, file, MAX_DOWNLOAD_BYTES)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        reason = getattr(error, "reason", None) or error
+        reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
         raise SetupError(_not_downloaded(url, str(reason))) from error
     except _TooLarge as error:
         raise SetupError(_not_downloaded(url, f"more than {MAX_DOWNLOAD_BYTES >> 20} MiB")) from error
@@ -152,7 +159,7 @@ class _TooLarge(Exception):  # noqa: N818 - a signal between two functions
     """More bytes than allowed."""
 
 
-def _copy(source: BinaryIO, target: BinaryIO, limit_bytes: int) -> int:
+def _copy(source: IO[bytes], target: IO[bytes], limit_bytes: int) -> int:
     received = 0
     while chunk := source.read(CHUNK_BYTES):
         received += len(chunk)
@@ -199,7 +206,7 @@ def _unpickle(data: bytes, source: str) -> dict[str, Tensor]:
     """Tensors of a .pth; whatever else a pickle can hold is refused."""
     try:
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except UNPICKLING_ERRORS as error:
         reason = str(error).partition("\n")[0]
         raise ArtifactError(f"{source} is no file of weights: {reason}") from error
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):

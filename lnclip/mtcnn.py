@@ -20,7 +20,7 @@ from lnclip.detection import PADDING, Candidates, Floats, Pixels, pad_candidates
 from lnclip.onnx_session import OnnxSession, open_session
 
 MIN_FACE_PX = 20
-"""Letterbox pixels. 40 would be three times as fast and misses profiles."""
+"""Letterbox pixels. 40 would be more than twice as fast and misses profiles."""
 
 PYRAMID_FACTOR = 0.709
 """Between two sizes of the picture: half the area."""
@@ -39,7 +39,7 @@ LEVEL_IOU, STAGE_IOU = 0.5, 0.7
 
 MAX_PROPOSALS = 1024
 """Boxes that R-Net looks at, best first: what bounds the time that a hostile picture can take.
-A photograph has 50 to 500."""
+The photographs of the tests have 50 to 200."""
 
 
 class Found(NamedTuple):
@@ -68,7 +68,7 @@ class Picture:
     Every pixel of the small one is the mean of the pixels below it, edge pixels counted whole
     (torch calls it adaptive average pooling), read from a table of sums. OpenCV's INTER_AREA
     counts edge pixels by their share, which moves boxes by up to 10 px from those of the
-    package whose weights these are, and takes longer.
+    package whose weights these are.
     """
 
     def __init__(self, pixels: Pixels) -> None:
@@ -84,7 +84,8 @@ class Picture:
         rows_HWC = self._sums_HWC[top + high_y, left : right + 1] - self._sums_HWC[top + low_y, left : right + 1]
         totals_HWC = rows_HWC.take(high_x, axis=1) - rows_HWC.take(low_x, axis=1)
         areas_HW = np.multiply.outer(high_y - low_y, high_x - low_x)
-        return totals_HWC.astype(np.float32) / areas_HW.astype(np.float32)[..., None]
+        means_HWC: Floats = totals_HWC.astype(np.float32) / areas_HW.astype(np.float32)[..., None]
+        return means_HWC
 
 
 @functools.lru_cache(maxsize=4096)
@@ -212,7 +213,7 @@ def cut(picture: Picture, boxes: Floats, side_px: int) -> tuple[Floats, Floats]:
 def suppress(found: Found, iou: float) -> NDArray[np.intp]:
     """Greedy non-maximum suppression: indices of the kept, best first."""
     rectangles = np.concatenate([found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxes(rectangles.astype(np.float64), found.scores, 0.0, iou)
+    kept = cv2.dnn.NMSBoxes(rectangles.tolist(), found.scores.tolist(), 0.0, iou)
     return np.asarray(kept, np.intp).reshape(-1)
 
 

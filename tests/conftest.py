@@ -44,7 +44,7 @@ def astronaut() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def grace_hopper() -> np.ndarray:
-    """(606, 512, 3) RGB; US Navy, public domain."""
+    """(600, 512, 3) RGB; US Navy, public domain."""
     return np.asarray(Image.open(Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB"))
 
 
