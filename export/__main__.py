@@ -10,8 +10,7 @@ import typer
 from lnclip.artifact import Flavour, Precision
 from lnclip.commands import run
 from lnclip.errors import ConfigError
-
-REPOSITORY = Path("build/repository")
+from server.repository import REPOSITORY
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 face_detector = typer.Typer(no_args_is_help=True, help="Write the face detector's model folder.")

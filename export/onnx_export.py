@@ -22,7 +22,6 @@ from export.parity import compare_engine, run_all
 from export.report import GOLDEN_FILE, PARITY_FILE, Comparison, CropsReport, ParityReport, model_file, onnx_file
 from export.served_graph import build_graph
 from lnclip.artifact import Artifact, Precision
-from lnclip.encoder import load_run
 from lnclip.engines import (
     EncoderAnswer,
     OnnxRuntimeRunner,
@@ -104,6 +103,8 @@ def _check_target(out: Path) -> None:
 
 def _write_graphs(run: Path, folder: Path, precisions: Sequence[Precision]) -> list[Artifact]:
     """The ONNX file and the model.json of each precision."""
+    from lnclip.encoder import load_run  # seconds: only once the rest of the request is known to be sound
+
     source, encoder = load_run(run)
     weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
     artifacts = []

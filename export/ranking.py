@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.report import Limits, Ranking
-from lnclip.metrics import auroc
 
 MIN_LABELLED = 1000
 RESAMPLES = 1000
 """Of the paired bootstrap."""
+
+REAL_ROWS = 256
+"""Real crops whose pairs with all fake ones are held at once."""
 
 Scores = NDArray[np.float64]
 
@@ -51,6 +53,8 @@ def rank_agreement(p_reference: Scores, p: Scores, labels: list[str | None], *, 
             auroc_difference_interval=None,
             provisional=True,
         )
+    from lnclip.metrics import auroc  # scikit-learn takes seconds to import
+
     ours, theirs = p[labelled], p_reference[labelled]
     provisional = len(is_fake) < MIN_LABELLED
     return Ranking(
@@ -64,13 +68,22 @@ def rank_agreement(p_reference: Scores, p: Scores, labels: list[str | None], *, 
 
 
 def _difference_interval(is_fake: NDArray[np.bool_], theirs: Scores, ours: Scores, seed: int) -> tuple[float, float]:
-    """95 % interval of AUROC(ours) - AUROC(theirs), the same crops drawn for both; classes keep their sizes."""
+    """95 % interval of AUROC(ours) - AUROC(theirs), the same crops drawn for both; classes keep their sizes.
+
+    An AUROC is the mean over all pairs of a real and a fake crop of "the fake one scores higher", so
+    a resampled difference is the mean of the pairs' differences, weighted by how often each was drawn.
+    """
     rng = np.random.default_rng(seed)
     real, fake = np.flatnonzero(~is_fake), np.flatnonzero(is_fake)
-    differences = []
-    for _ in range(RESAMPLES):
-        drawn = np.concatenate([rng.choice(real, len(real)), rng.choice(fake, len(fake))])
-        differences.append(auroc(is_fake[drawn], ours[drawn]) - auroc(is_fake[drawn], theirs[drawn]))
+    drawn_real, drawn_fake = (
+        rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), RESAMPLES).astype(np.float32) / len(rows)
+        for rows in (real, fake)
+    )
+    differences = np.zeros(RESAMPLES)
+    for start in range(0, len(real), REAL_ROWS):
+        rows = real[start : start + REAL_ROWS, None]
+        pairs = (np.sign(ours[fake] - ours[rows]) - np.sign(theirs[fake] - theirs[rows])) / 2
+        differences += (drawn_real[:, start : start + REAL_ROWS] @ pairs.astype(np.float32) * drawn_fake).sum(axis=1)
     low, high = np.percentile(differences, [2.5, 97.5]).tolist()
     return low, high
 

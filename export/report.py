@@ -57,12 +57,13 @@ LIMITS: dict[Precision, Limits] = {
     # 1e-6 (cosine 1 - 1e-11); 1e-8 is an angle of 0.008 degrees, below what any change of a weight
     # does. Ranks are not judged: they may change only among scores that are equal for all purposes.
     "fp32": Limits(max_dp=1e-5, p99_dp=1e-5, max_logit_difference=1e-3, min_cosine=1 - 1e-8, batch_dp=1e-5),
-    # Factors rounded to 8 bits. 2e-2 at p = 0.1 is 0.22 of log-odds; 0.998 is an angle of 3.6 degrees.
+    # Factors rounded to 8 bits. 2e-2 at p = 0.1 is 0.22 of log-odds; 0.999 is an angle of 2.6 degrees.
+    # Seen with random ViT-B/32 under torch's bf16 autocast: 0.002, 0.02 and 0.99994.
     "bf16": Limits(
         max_dp=2e-2,
         p99_dp=2e-2,
         max_logit_difference=0.25,
-        min_cosine=0.998,
+        min_cosine=0.999,
         batch_dp=2e-3,
         min_spearman=0.99,
         auroc=0.002,

@@ -1,0 +1,54 @@
+"""The index of crops for parity: read strictly, complaints name the row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.crops import read_crops
+from lnclip.errors import ConfigError
+from lnclip.preprocess import fit_input
+from lnclip.spec import PreprocessSpec
+
+
+@pytest.fixture
+def spec() -> PreprocessSpec:
+    return PreprocessSpec(input_px=32)
+
+
+def write_index(folder: Path, text: str) -> Path:
+    (folder / "index.csv").write_text(text)
+    return folder / "index.csv"
+
+
+def test_crops_are_fitted_labelled_and_followed_by_adversarial_ones(tmp_path: Path, spec: PreprocessSpec) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = read_crops(write_index(tmp_path, "path,label,video,dataset,source\na.png,fake,v,d,s\n"), spec)
+    assert found.names == ["a.png", *(f"adversarial/{name}" for name in ("black", "white", "noise", "saturated"))]
+    assert found.labels == ["fake", None, None, None, None]
+    np.testing.assert_array_equal(found.crops[0], fit_input(pixels, spec))
+    assert found.crops[1].max() == 0
+    assert found.crops[2].min() == 255
+    assert set(np.unique(found.crops[4])) == {0, 255}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "with the columns path,label"),
+        ("path,label\n", "at least one row"),
+        ("file,label\na.png,fake\n", "with the columns path,label"),
+        ("path,label\na.png,forged\n", "label of a.png is 'forged'"),
+        ("path,label,kind\na.mp4,fake,video\n", "a.mp4 is a video"),
+        ("path,label\nnone.png,fake\n", "none.png cannot be read"),
+        ("path,label\nindex.csv,fake\n", "index.csv cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, spec: PreprocessSpec, text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_crops(write_index(tmp_path, text), spec)
+    assert complaint in str(caught.value)
