@@ -172,10 +172,9 @@ def test_a_nan_is_an_error_never_a_verdict(copy, own_server, astronaut):
     bias.CopyFrom(numpy_helper.from_array(np.full(2, np.nan, np.float32), bias.name))
     onnx.save(graph, path)
     server = own_server()
-    with pytest.raises(InferenceServerException, match="not probabilities") as caught:
+    with pytest.raises(InferenceServerException, match="no number") as caught:
         score(server, jpeg(astronaut))
     assert caught.value.status() == "StatusCode.INTERNAL"
-    assert score(server, jpeg(skimage.data.coffee())).verdict == "no_face"
 
 
 def another_spec(copy: Path) -> PreprocessSpec:

@@ -8,9 +8,11 @@ import triton_python_backend_utils as pb_utils
 
 from lnclip.artifact import Artifact
 from lnclip.contract import ENCODER_OUTPUTS
-from lnclip.engines import OpenVinoRunner
+from lnclip.engines import EncoderAnswer, OpenVinoRunner, finite_rows
 from lnclip.errors import SpecError
 from lnclip.spec import PreprocessSpec
+
+OUTPUT_NAMES = [output.name for output in ENCODER_OUTPUTS]
 
 
 class TritonPythonModel:
@@ -40,13 +42,16 @@ class TritonPythonModel:
         crops = [pb_utils.get_input_tensor_by_name(request, "crops").as_numpy() for request in requests]
         answer = self.runner.run(np.concatenate(crops))
         ends = np.cumsum([len(batch) for batch in crops])[:-1]
-        parts = zip(*(np.split(values, ends) for values in answer), strict=True)
-        names = [output.name for output in ENCODER_OUTPUTS]
-        return [
-            pb_utils.InferenceResponse([pb_utils.Tensor(*pair) for pair in zip(names, part, strict=True)])
-            for part in parts
-        ]
+        return [_respond(EncoderAnswer(*part)) for part in zip(*(np.split(v, ends) for v in answer), strict=True)]
 
     def finalize(self) -> None:
         """Free the engine."""
         self.runner.__exit__(None, None, None)
+
+
+def _respond(answer: EncoderAnswer) -> Any:
+    """What one request is told of its crops; a NaN is an error of that request alone."""
+    if not finite_rows(answer).all():
+        message = "the encoder answered what is no number: its weights are damaged, publish another version"
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL))
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, getattr(answer, name)) for name in OUTPUT_NAMES])
