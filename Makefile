@@ -8,6 +8,9 @@ EXPORT ?= exports/$(notdir $(RUN))
 OUT ?= scores.jsonl
 ARGS ?=
 
+# Where containers set it, every command would compile the sources of torch and Lightning anew: 8 s each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lock demo test check train export serve stop score bench
 
@@ -55,8 +58,8 @@ serve: setup ## Publish EXPORT (with MTCNN as face detector where there is none)
 stop: setup ## Stop Triton: work in flight is finished first
 	$(PY) -m server stop $(ARGS)
 
-score: setup ## Score files and folders into OUT: make score ARGS='photos/ list.txt' OUT=scores.csv
+score: setup ## Score files and folders into OUT: make score ARGS='photos/ one.jpg' OUT=scores.csv
 	$(PY) -m client score --out $(OUT) $(ARGS)
 
-bench: setup ## Measure: make bench ARGS=encoder (or serving, pipeline, training, accuracy)
+bench: setup ## Run python -m benchmarks: make bench ARGS=demo (the figures' commands follow)
 	$(PY) -m benchmarks $(ARGS)
