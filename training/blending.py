@@ -53,10 +53,10 @@ class Recipe(NamedTuple):
     colour_levels: tuple[float, float] = (20, 40)
     """Largest difference of a channel between the two colourings, levels of 255."""
 
-    whole_levels: float = 30
+    whole_levels: float = 10
     """Channels of both move by up to plus or minus this, together."""
 
-    contrast: float = 0.15
+    contrast: float = 0.08
     """Both are multiplied by 1 minus to 1 plus this about mid grey."""
 
     displacement: float = 0.03
@@ -131,7 +131,8 @@ def face_mask(landmarks: Points, shape: tuple[int, int], elastic: float, rng: np
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     warped = cv2.remap(filled, columns + wander[0], rows + wander[1], cv2.INTER_LINEAR)
     grown = cv2.GaussianBlur(warped, (0, 0), 0.04 * face_px) > rng.uniform(0.3, 0.7)
-    return np.asarray(cv2.GaussianBlur(grown.astype(np.float32), (0, 0), rng.uniform(0.01, 0.05) * face_px), np.float32)
+    soft = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), rng.uniform(0.01, 0.05) * face_px)
+    return np.asarray(np.clip(soft, 0, 1), np.float32)
 
 
 def _smooth_noise(shape: tuple[int, int], rng: np.random.Generator) -> Floats:

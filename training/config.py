@@ -72,6 +72,9 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(128, ge=1)
     """Crops per optimiser step; the last, incomplete batch of an epoch is left out."""
 
+    pairs_together: bool = False
+    """Crops of one pair go into one batch, as in arXiv 2204.08376: what they share cancels out of the gradient."""
+
     learning_rate: float = Field(3e-4, gt=0)
     """Peak, after the warm-up."""
 

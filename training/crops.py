@@ -104,19 +104,28 @@ def shuffled(columns: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 class EpochSampler(Sampler[Draw]):
     """Another order each epoch; the trainer calls ``set_epoch``."""
 
-    def __init__(self, num_crops: int, seed: int) -> None:
-        self.num_crops, self.seed, self.epoch = num_crops, seed, 0
+    def __init__(self, groups: Sequence[Sequence[int]], seed: int) -> None:
+        """``groups`` are positions that stay side by side."""
+        self.groups, self.seed, self.epoch = groups, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Which epoch's order comes next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.num_crops
+        return sum(map(len, self.groups))
 
     def __iter__(self) -> Iterator[Draw]:
-        order = np.random.default_rng([self.seed, self.epoch, 0, ORDER]).permutation(self.num_crops)
-        return (Draw(self.epoch, position) for position in order.tolist())
+        order = np.random.default_rng([self.seed, self.epoch, 0, ORDER]).permutation(len(self.groups))
+        return (Draw(self.epoch, position) for group in order.tolist() for position in self.groups[group])
+
+
+def groups_of(items: Sequence[Item], *, pairs_together: bool) -> list[list[int]]:
+    """Positions by pair, or each by itself; items without a pair are by themselves anyway."""
+    groups: dict[str | int, list[int]] = {}
+    for position, item in enumerate(items):
+        groups.setdefault(item.pair if pairs_together and item.pair else position, []).append(position)
+    return list(groups.values())
 
 
 def training_batches(dataset: CropDataset) -> DataLoader[tuple[Pixels, int, int]]:
@@ -125,7 +134,7 @@ def training_batches(dataset: CropDataset) -> DataLoader[tuple[Pixels, int, int]
     return DataLoader(
         dataset,
         batch_size=config.batch_size,
-        sampler=EpochSampler(len(dataset), config.seed),
+        sampler=EpochSampler(groups_of(dataset.items, pairs_together=config.pairs_together), config.seed),
         num_workers=config.num_workers,
         persistent_workers=config.num_workers > 0,
         collate_fn=dataset.collate,

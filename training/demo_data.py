@@ -45,7 +45,9 @@ SPLITS = (Split("train", KNOWN, 200), Split("test", KNOWN, 40), Split("heldout",
 """Train and test are different draws from the same two photographs; the third is in neither."""
 
 
-def write_demo_data(out: Path, detector_folder: Path, seed: int, splits: tuple[Split, ...] = SPLITS) -> None:
+def write_demo_data(
+    out: Path, detector_folder: Path, seed: int, splits: tuple[Split, ...] = SPLITS, recipe: Recipe = RECIPE
+) -> None:
     """Write ``out``/{train,test,heldout}/*.jpg with an index CSV each, and ``out``/extra.
 
     Raises:
@@ -56,14 +58,14 @@ def write_demo_data(out: Path, detector_folder: Path, seed: int, splits: tuple[S
         if (out / f"{split.name}.csv").exists():
             raise ConfigError(f"{out / split.name}.csv is there already; choose another --out or remove {out}")
     detector = load_detector(detector_folder)
-    photographs = {name: known_face(name, detector) for name in (*KNOWN, *HELD_OUT)}
+    photographs = {name: known_face(name, detector, recipe) for name in (*KNOWN, *HELD_OUT)}
     for number, split in enumerate(splits):
         (out / split.name).mkdir(parents=True, exist_ok=True)
         items: list[Item] = []
         for name in split.photographs:
             for pair in range(split.num_pairs):
                 rng = np.random.default_rng([seed, number, (*KNOWN, *HELD_OUT).index(name), pair])
-                items += _write_pair(out / split.name, photographs[name], pair, rng)
+                items += _write_pair(out / split.name, photographs[name], pair, recipe, rng)
         write_index(out / f"{split.name}.csv", items)
         log.info("%s: %d images", out / f"{split.name}.csv", len(items))
     write_extra(out / "extra")
@@ -82,8 +84,8 @@ def photograph_pixels(name: str) -> Pixels:
     return np.asarray(Image.fromarray(pixels).convert("RGB"))
 
 
-def known_face(name: str, detector: Detector) -> Photograph:
-    """A photograph and its largest face, no larger than the recipe's faces so that none are shrunk much.
+def known_face(name: str, detector: Detector, recipe: Recipe) -> Photograph:
+    """A photograph and its largest face, shrunk to the recipe's largest: the draws then hardly shrink it.
 
     Raises:
         ConfigError: no face is found.
@@ -93,15 +95,17 @@ def known_face(name: str, detector: Detector) -> Photograph:
     if not len(faces.scores):
         raise ConfigError(f"the face detector finds no face in the photograph {name}; install its networks again")
     landmarks = faces.landmarks[0]
-    scale = min(1.0, RECIPE.face_px[1] / native_side_px(landmarks, TIGHT))
+    scale = min(1.0, recipe.face_px[1] / native_side_px(landmarks, TIGHT))
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
     factors = np.divide(size, pixels.shape[1::-1]).astype(np.float32)
     smaller = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     return Photograph(name, smaller, landmarks * factors)
 
 
-def _write_pair(folder: Path, photograph: Photograph, pair: int, rng: np.random.Generator) -> list[Item]:
-    twins = draw_twins(photograph, RECIPE, rng)
+def _write_pair(
+    folder: Path, photograph: Photograph, pair: int, recipe: Recipe, rng: np.random.Generator
+) -> list[Item]:
+    twins = draw_twins(photograph, recipe, rng)
     quality = int(rng.integers(*QUALITY, endpoint=True))
     pair_name = f"{photograph.name}-{pair:03d}"
     items = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,8 +67,10 @@ def fit(config: TrainConfig, out: Path) -> Artifact:
     learning, total = (f"{number:,}" for number in count_parameters(encoder))
     log.info("%d crops, %d steps an epoch; %s of %s parameters learn", len(items), len(batches), learning, total)
 
-    trainer, began = build_trainer(config, out), time.monotonic()
-    trainer.fit(tuner, batches)
+    trainer, began = build_trainer(config, out, len(batches)), time.monotonic()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # its own deprecations, and tips
+        trainer.fit(tuner, batches)
     log.info("trained for %.0f s on %s", time.monotonic() - began, trainer.strategy.root_device)
 
     (out / "log" / "config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -75,7 +78,7 @@ def fit(config: TrainConfig, out: Path) -> Artifact:
     return write_run(out, encoder, identity, config, items)
 
 
-def build_trainer(config: TrainConfig, out: Path) -> Trainer:
+def build_trainer(config: TrainConfig, out: Path, steps_per_epoch: int) -> Trainer:
     """Lightning's trainer on one device, deterministic; the loss goes to ``out``/log/metrics.csv."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # devices found, tips
     return Trainer(
@@ -84,7 +87,7 @@ def build_trainer(config: TrainConfig, out: Path) -> Trainer:
         precision=PRECISION[config.precision],
         deterministic=True,
         logger=CSVLogger(out, name="log", version=""),
-        log_every_n_steps=LOG_EVERY_STEPS,
+        log_every_n_steps=min(LOG_EVERY_STEPS, steps_per_epoch),
         callbacks=[EpochLine()],
         enable_checkpointing=False,
         enable_model_summary=False,
