@@ -29,8 +29,14 @@ class Linear(NamedTuple):
         return Linear(self.weight.astype(np.float32), self.bias.astype(np.float32))
 
 
+MIDDLE = 128
+"""Taken off the pixels before the patch convolution: exact in every float type, and without it flat
+bright patches cancel in sums of 255s. Seen on the demo's weights in ONNX Runtime: largest error of
+p 3.4e-6 instead of 1.4e-5, which is beyond the limit of parity."""
+
+
 def fold_pixels(weight: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Linear:
-    """A patch convolution over normalised pixels becomes one over 0..255.
+    """A patch convolution over normalised pixels becomes one over 0..255 less ``MIDDLE``.
 
     Exact because the patches do not overlap the border: there is no padding whose zeros would mean
     another colour.
@@ -41,7 +47,7 @@ def fold_pixels(weight: Array, mean: tuple[float, ...], std: tuple[float, ...]) 
         std: of each channel, after /255.
     """
     weight_64 = weight.astype(np.float64) / np.asarray(std)[:, None, None]
-    shift = -(weight_64 * np.asarray(mean)[:, None, None]).sum(axis=(1, 2, 3))
+    shift = (weight_64 * (MIDDLE / 255.0 - np.asarray(mean))[:, None, None]).sum(axis=(1, 2, 3))
     return Linear(weight_64 / 255.0, shift)
 
 

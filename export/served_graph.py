@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export.folding import Linear, fold_affine, fold_pixels, fold_scale
+from export.folding import MIDDLE, Linear, fold_affine, fold_pixels, fold_scale
 from export.graph_builder import Dims, GraphBuilder
 from lnclip.artifact import Artifact, Identity
 from lnclip.contract import CROPS, ENCODER, ENCODER_OUTPUTS
@@ -84,7 +84,10 @@ class _ServedEncoder:
         """Class token and patches with their positions, (B, T, D)."""
         graph, patch_px = self.graph, self.identity.encoder.patch_px
         spec, positions = self.identity.spec, self._weight("positional_embedding")
-        pixels_NCHW = graph.node("Transpose", "pixels_nchw", pixels_NHWC, perm=[0, 3, 1, 2])
+        centred = graph.node(
+            "Sub", "pixels.centred", pixels_NHWC, graph.constant("pixels.middle", np.array(MIDDLE, np.float32))
+        )
+        pixels_NCHW = graph.node("Transpose", "pixels_nchw", centred, perm=[0, 3, 1, 2])
         folded = fold_pixels(self._weight("conv1.weight"), spec.mean, spec.std).rounded()
         kernel = graph.constant("patches.weight", folded.weight)
         bias = graph.constant("patches.bias", folded.bias)

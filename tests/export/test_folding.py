@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.folding import Linear, fold_affine, fold_pixels, fold_scale
+from export.folding import MIDDLE, Linear, fold_affine, fold_pixels, fold_scale
 from lnclip.preprocess import normalise
 from lnclip.spec import PreprocessSpec
 
@@ -35,7 +35,7 @@ def test_normalisation_folds_into_the_patch_convolution() -> None:
     weight = rng.normal(size=(8, 3, 14, 14)).astype(np.float32) / 24
     unfolded = np.einsum("nchw,ochw->no", normalise(patch, spec), weight)
     folded = fold_pixels(weight, spec.mean, spec.std).rounded()
-    pixels = patch.transpose(0, 3, 1, 2).astype(np.float32)
+    pixels = patch.transpose(0, 3, 1, 2).astype(np.float32) - MIDDLE
     np.testing.assert_allclose(
         np.einsum("nchw,ochw->no", pixels, folded.weight) + folded.bias, unfolded, atol=TOLERANCE
     )
@@ -45,7 +45,7 @@ def test_one_pixel_worked_out_by_hand() -> None:
     # (51/255 - 0.4) / 0.5 = -0.4, (102/255 - 0.4) / 0.2 = 0, (255/255 - 0.4) / 0.3 = 2; weights 1, 2, 3 give 5.6.
     weight = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
     folded = fold_pixels(weight, (0.4, 0.4, 0.4), (0.5, 0.2, 0.3))
-    answer = (folded.weight.reshape(3) * [51, 102, 255]).sum() + folded.bias[0]
+    answer = (folded.weight.reshape(3) * [51 - 128, 102 - 128, 255 - 128]).sum() + folded.bias[0]
     assert answer == pytest.approx(-0.4 + 0.0 + 6.0)
 
 
