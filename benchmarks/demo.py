@@ -52,8 +52,8 @@ def run_demo(out: Path, settings: list[str]) -> str:
     _step("training", "demo-data", "--out", data, "--detector", detector)
     _step("training", "prepare", data / "train.csv", "--out", crops, "--detector", detector)
     overrides = [word for pair in (f"train_index={crops / 'index.csv'}", *settings) for word in ("--set", pair)]
-    _step("training", "fit", "--config", CONFIG, "--out", out / "run", *overrides)
-    _step("export", "onnx", out / "run", "--out", out / "export", "--calibration", crops / "index.csv")
+    _step("training", "fit", "--config", CONFIG, "--out", out / "self-blending", *overrides)
+    _step("export", "onnx", out / "self-blending", "--out", out / "export", "--calibration", crops / "index.csv")
     _step("export", "publish", out / "export", "--repository", repository)
     with _server(repository, out / ".run"):
         media = [data / name for name in ("test", "heldout", "extra")]
