@@ -67,8 +67,8 @@ def test_a_damaged_model_json_is_named(tmp_path, text):
 
 def test_an_unknown_key_is_an_error(tmp_path):
     path = tmp_path / "model.json"
-    path.write_text(ARTIFACT.model_dump_json().replace('"threshold"', '"treshold"'))
-    with pytest.raises(ArtifactError, match="treshold"):
+    path.write_text(ARTIFACT.model_dump_json().replace('"threshold"', '"thresholds"'))
+    with pytest.raises(ArtifactError, match="thresholds"):
         Artifact.load(path)
 
 
