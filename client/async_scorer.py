@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
@@ -80,15 +81,14 @@ class AsyncScorer:
             SpecError: for crops: the encoder was trained for another spec.
         """
         self._threads = ThreadPoolExecutor(min(32, self.options.concurrency), "score")
-        await self._triton.__aenter__()
-        try:
+        async with AsyncExitStack() as undo:
+            await self._triton.__aenter__()
+            undo.push_async_exit(self)
             if self.options.crops:
                 self._encoder = await CropEncoder.connect(self._triton, self.options.spec, self.options.crop_batch)
             else:
                 await self._triton.check_ready(ENSEMBLE)
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
+            undo.pop_all()
         return self
 
     async def __aexit__(

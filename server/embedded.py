@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
@@ -121,18 +122,16 @@ def _attempt(options: StartOptions, models: list[str], *, last: bool) -> Running
     log_file = run_dir / server_log.LOG_NAME
     keep_previous_log(log_file)
     server = _spawn(launch, request, ports)
-    try:
+    with ExitStack() as undo:  # whatever happens, Ctrl-C too: the server must not outlive a failed start
+        undo.callback(_end, server, run_dir, patience_s=1.0)
         problem = _wait_until_ready(server, server_id, options.ready_timeout_s)
         if problem is None:
             running.save(server, run_dir)
             (starting_folder(run_dir) / "server.json").unlink()
             log.info("pid %d serves %s; log %s", server.pid, ", ".join(models), log_file)
+            undo.pop_all()
             return server
-    except BaseException:  # Ctrl-C: the server must not outlive its start
-        _end(server, run_dir, patience_s=1.0)
-        raise
-    quoted, taken = quote_log(run_dir), server_log.taken_port(log_file)
-    _end(server, run_dir, patience_s=1.0)
+        quoted, taken = quote_log(run_dir), server_log.taken_port(log_file)
     if taken is not None and taken not in (options.http_port, options.grpc_port, options.metrics_port) and not last:
         log.warning("port %d was taken while the server started: trying others", taken)
         return None

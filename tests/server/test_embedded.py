@@ -241,11 +241,6 @@ def test_an_interrupted_start_leaves_nothing_running(sleeper_repository, run_dir
     assert nothing_is_left(spawned[0], run_dir)
 
 
-def test_the_gpu_flavour_is_the_container_s(sleeper_repository, run_dir):
-    with pytest.raises(ConfigError, match="--flavour cpu here"):
-        start(StartOptions(sleeper_repository, flavour="gpu", run_dir=run_dir))
-
-
 def test_a_stop_where_nothing_ever_ran_says_so_and_makes_nothing(run_dir):
     with pytest.raises(ServerError, match="no server runs from"):
         stop(run_dir)

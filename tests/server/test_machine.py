@@ -7,6 +7,7 @@ import pytest
 
 from lnclip.errors import ConfigError, SetupError
 from server import launch, ports, server_log, shared_memory
+from server.embedded import StartOptions, start
 from server.launch import LaunchRequest, build_launch, link_stub, triton_folder
 from server.ports import BoundPorts, Ports
 from server.repository import init_repository, model_names
@@ -175,3 +176,8 @@ def test_make_alone_explains_every_target():
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("setup", "lock", "demo", "test", "check", "train", "export", "serve", "stop", "score", "bench"):
         assert f"\n  {target} " in shown
+
+
+def test_the_gpu_flavour_is_the_container_s(sleeper_repository, run_dir):
+    with pytest.raises(ConfigError, match="--flavour cpu here"):
+        start(StartOptions(sleeper_repository, flavour="gpu", run_dir=run_dir))
