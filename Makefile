@@ -31,7 +31,7 @@ setup: ## Make .venv and .venv-triton from the pinned files (up to 3 minutes, th
 lock: setup ## Pin requirements.txt and server/requirements.txt anew from pyproject.toml and server/requirements.in
 	$(PY) -m server.lock $(ARGS)
 
-demo: setup ## Media, training, export, Triton, scores and a report, on CPU without downloads (under 8 minutes)
+demo: setup ## Media, training, export, Triton, scores and a report, on CPU without downloads (5 minutes)
 	$(PY) -m benchmarks demo $(ARGS)
 
 test: setup ## All tests; make test ARGS='-m "not slow"' for those that take under a minute

@@ -32,7 +32,8 @@ MARKER = "made-by-make-demo"
 NOTE = (
     "This model was trained for a few minutes to see self-blending (a face blended into itself) in two photographs. "
     "It is no deepfake detector: its scores mean nothing for other pictures. For one, import published weights: "
-    "python -m training import hf:yermandy/GenD_CLIP_L_14@891ce014a0308386c4d7d25b3dcf436a22db5504 --out runs/gend"
+    "python -m training import hf:yermandy/GenD_CLIP_L_14@891ce014a0308386c4d7d25b3dcf436a22db5504 --out runs/gend "
+    "(not in this version yet)"
 )
 
 

@@ -54,7 +54,7 @@ def score(  # noqa: PLR0917 - one parameter is one flag
     }
     options = ScoreOptions(
         concurrency=concurrency,
-        policy=CallPolicy(timeout_s=timeout_s, retries=retries),
+        policy=CallPolicy(timeout_s=timeout_s, retries=retries, budget=(retries + 2) * concurrency),
         parameters={name: value for name, value in asked.items() if value is not None},
         crops=crops,
         crop_batch=crop_batch,

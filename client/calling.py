@@ -45,7 +45,8 @@ class CallPolicy:
     longest_pause_s: float = 5.0
 
     budget: float = 200.0
-    """Retries that may be spent before any success; see ``RetryBudget``."""
+    """Retries that may be spent before any success; see ``RetryBudget``. Less than ``retries`` for each
+    request in flight would give up before one of them has had its own."""
 
 
 class RetryBudget:

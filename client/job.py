@@ -48,9 +48,10 @@ class Summary:
     def describe(self, out: Path) -> str:
         """One line for people."""
         tally, walked = self.tally, self.walked
+        codes = ", ".join(f"{number} {code}" for code, number in tally.codes.most_common(5))
         parts = [
             f"{tally.files} files in {tally.elapsed_s:.1f} s ({tally.faces} faces)",
-            f"{tally.ok} ok, {tally.no_face} no_face, {tally.errors} error",
+            f"{tally.ok} ok, {tally.no_face} no_face, {tally.errors} error" + (f" ({codes})" if codes else ""),
         ]
         left_out = [
             (walked.skipped, "skipped: not images by ending or content"),

@@ -6,6 +6,7 @@ import itertools
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ class Tally:
     no_face: int = 0
     errors: int = 0
     faces: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    """Errors by code."""
+
     started_s: float = field(default_factory=time.monotonic)
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -41,6 +45,8 @@ class Tally:
             self.no_face += row.status == "no_face"
             self.errors += row.status == "error"
             self.faces += row.num_faces or 0
+            if row.error is not None:
+                self.codes[row.error.code] += 1
 
     @property
     def files(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +20,13 @@ _LONGEST_CELL = 1 << 30
 """Characters; csv's own limit is too low for a video's frames."""
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(result: str | os.PathLike[str]) -> Iterator[Row]:
     """The rows of a file that ``client score`` wrote, one at a time.
 
     Raises:
         ConfigError: it is not there, or not such a file; the message names the row.
     """
+    path = Path(result)
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:

@@ -43,8 +43,10 @@ def write_report(results: Path, out: Path, note: str = "") -> None:
         note: shown at the top; empty for none.
 
     Raises:
-        ConfigError: the rows cannot be read, or the page not written.
+        ConfigError: the rows cannot be read, the page cannot be written, or it would replace the rows.
     """
+    if out.exists() and out.samefile(results):
+        raise ConfigError(f"--out {out} is the result file itself: give the page another name")
     counted = _count(results)
     template = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     total = counted.statuses.total()

@@ -66,6 +66,10 @@ def publish(
     if flavour != "cpu":
         raise PublishError("the gpu flavour needs a TensorRT plan, and there is no export of plans yet: --flavour cpu")
     precision = precision or _best_precision(exports)
+    if not (exports / model_file(precision)).is_file():
+        raise PublishError(
+            f"{exports} holds no {precision} export: python -m export onnx RUN --out {exports} --precision {precision}"
+        )
     artifact = Artifact.load(exports / model_file(precision))
     limit = _proven_limit(exports, artifact)
     server = _server_on(repository, flavour, run_dir)

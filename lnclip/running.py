@@ -82,11 +82,16 @@ def grpc_url(given: str | None, run_dir: Path = RUN_DIR) -> str:
     """The address to call: the one given, else the running server's.
 
     Raises:
-        ServerError: none was given and no server runs from here.
+        ServerError: none was given and no server runs from here, or it is no gRPC address.
     """
+    if given and "://" in given:
+        raise ServerError(f"{given} is no gRPC address: give HOST:PORT alone, without {given.partition('://')[0]}://")
     if given:
         return given
     server = find(run_dir)
     if server is None:
-        raise ServerError(f"no server runs from {run_dir.resolve()}: python -m server start, or give --url HOST:PORT")
+        crashed = " any more (python -m server status says why)" if (run_dir / "server.json").exists() else ""
+        raise ServerError(
+            f"no server runs from {run_dir.resolve()}{crashed}: python -m server start, or give --url HOST:PORT"
+        )
     return server.grpc_url

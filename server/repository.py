@@ -77,7 +77,7 @@ def check_servable(repository: Path, flavour: Flavour) -> list[str]:
     """
     models = model_names(repository)
     if not models:
-        raise SetupError(f"{repository} holds no models: python -m server init --repository {repository}")
+        raise SetupError(f"{repository} holds no published encoder: {PUBLISH_HINT}{_option(repository)}")
     missing = []
     for name in models:
         folders = [path for path in (repository / name).iterdir() if path.is_dir() and path.name.isdecimal()]

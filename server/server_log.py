@@ -10,7 +10,7 @@ KEPT_BYTES = 200_000
 """Read from the end: a log of months may be large."""
 
 TAIL_LINES = 12
-NOISE = re.compile(r"CudaDriverHelper|^[+|]|^[IW]\d{4} |^\s*$")
+NOISE = re.compile(r"CudaDriverHelper|CUDA driver version|^[+|]|^[IW]\d{4} |^\s*$")
 FAILED_MODEL = re.compile(r"failed to load '[^']*' version .*(?=\")")
 TAKEN = re.compile(r"Socket '[^']*:(\d+)' already in use")
 

@@ -42,7 +42,7 @@ class Item(NamedTuple):
 
 
 def read_index(index: Path, kind: Kind) -> list[Item]:
-    """Read and check an index, all of whose rows must be of one kind.
+    """Read and check an index, all of whose rows must be of one kind: the one that a row says, else the wanted.
 
     Raises:
         ConfigError: it cannot be read, lacks columns, has no rows, or a row has an unknown label or
@@ -96,11 +96,13 @@ def _item(index: Path, line: int, row: Mapping[str, str | None], kind: Kind) -> 
         raise ConfigError(f"{index} line {line} has no path")
     if cells["label"] not in get_args(Label):
         raise ConfigError(f"{index} line {line}: label is {cells['label']!r}, must be real or fake")
-    found = cells["kind"] or "crop"
+    found = cells["kind"] or kind
     if found not in get_args(Kind):
         raise ConfigError(f"{index} line {line}: kind is {found!r}, must be one of {', '.join(get_args(Kind))}")
     if found != kind:
-        remedy = "; make crops of it with: python -m training prepare" if kind == "crop" else ""
+        remedy = (
+            "; make crops of it with: python -m training prepare" if kind == "crop" else "; say so in its column kind"
+        )
         raise ConfigError(f"{index} line {line} is of kind {found}, this command needs {kind}{remedy}")
     return Item(
         path=index.parent / cells["path"],

@@ -53,7 +53,7 @@ def test_a_file_that_fails_is_status_1(files: Path, out: Path) -> None:
     with serve(Peer(after([]))) as url:
         done = client("score", files, files / "gone.jpg", files / "1.jpg", "--out", out, "--url", url)
     assert done.returncode == 1
-    assert "8 ok, 0 no_face, 1 error; 1 skipped" in done.stderr
+    assert "8 ok, 0 no_face, 1 error (1 not_found); 1 skipped" in done.stderr
     assert "1 found twice" in done.stderr
     assert len(list(read_rows(out))) == 9
 

@@ -67,3 +67,10 @@ def test_a_note_stands_at_the_top(results: Path) -> None:
 def test_a_missing_result_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.csv cannot be read"):
         write_report(tmp_path / "nowhere.csv", tmp_path / "report.html")
+
+
+def test_the_page_never_replaces_its_rows(results: Path) -> None:
+    before = results.read_bytes()
+    with pytest.raises(ConfigError, match="is the result file itself"):
+        write_report(results, results)
+    assert results.read_bytes() == before

@@ -64,6 +64,7 @@ def test_every_format_gives_the_rows_back(tmp_path: Path, ending: str) -> None:
         writer.write(ROWS[:2])
         writer.write(ROWS[2:])
     assert list(read_rows(path)) == ROWS
+    assert list(read_rows(str(path))) == ROWS
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 

@@ -49,6 +49,17 @@ def test_without_a_server_the_command_that_starts_one_is_named(tmp_path):
     assert grpc_url("host:8001", tmp_path) == "host:8001"
 
 
+def test_a_crashed_server_is_told_from_none(tmp_path, sleeper):
+    save(server_of(sleeper.pid).model_copy(update={"start_ticks": 1}), tmp_path)
+    with pytest.raises(ServerError, match="python -m server status says why"):
+        grpc_url(None, tmp_path)
+
+
+def test_a_scheme_in_the_address_is_named(tmp_path):
+    with pytest.raises(ServerError, match="without http://"):
+        grpc_url("http://127.0.0.1:8001", tmp_path)
+
+
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "server.json").write_text("{")
     with pytest.raises(ServerError, match=r"server\.json"):

@@ -157,8 +157,8 @@ def test_the_encoder_s_adapter_is_there_for_publish():
     assert "TritonPythonModel" in encoder_adapter().read_text()
 
 
-def test_an_empty_repository_names_init(tmp_path):
-    with pytest.raises(SetupError, match="holds no models: python -m server init"):
+def test_an_empty_repository_names_publish(tmp_path):
+    with pytest.raises(SetupError, match="holds no published encoder: python -m export publish"):
         check_servable(tmp_path, "cpu")
 
 

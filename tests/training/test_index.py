@@ -74,3 +74,9 @@ def test_what_is_no_csv_is_refused(tmp_path: Path) -> None:
     (tmp_path / "picture.csv").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(ConfigError, match="is not UTF-8 text"):
         read_index(tmp_path / "picture.csv", "crop")
+
+
+def test_a_row_without_a_kind_is_what_the_command_reads(folder: Path) -> None:
+    index = written(folder, HEADER, "a.png,real,v,d,s")
+    assert read_index(index, "image")[0].kind == "image"
+    assert read_index(index, "crop")[0].kind == "crop"
