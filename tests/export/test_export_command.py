@@ -37,7 +37,7 @@ def test_exports_and_publishes(random_run: Path, crops_index: Path, tmp_path: Pa
     [
         (("onnx", "runs/none", "--out", "out"), "runs/none/model.json cannot be read"),
         (("onnx", "runs/none", "--out", "out", "--precision", "fp64"), "'fp64' is none of fp32, bf16"),
-        (("publish", "exports/none"), "exports/none/model.fp32.json cannot be read"),
+        (("publish", "exports/none"), "exports/none holds no fp32 export: python -m export onnx RUN"),
     ],
 )
 def test_an_error_is_one_line_and_status_2(arguments: tuple[str, ...], complaint: str, tmp_path: Path) -> None:
