@@ -65,12 +65,8 @@ def publish(
     """
     if flavour != "cpu":
         raise PublishError("the gpu flavour needs a TensorRT plan, and there is no export of plans yet: --flavour cpu")
-    precision = precision or _best_precision(exports)
-    if not (exports / model_file(precision)).is_file():
-        raise PublishError(
-            f"{exports} holds no {precision} export: python -m export onnx RUN --out {exports} --precision {precision}"
-        )
-    artifact = Artifact.load(exports / model_file(precision))
+    artifact = _exported(exports, precision)
+    precision = artifact.identity.precision
     limit = _proven_limit(exports, artifact)
     server = _server_on(repository, flavour, run_dir)
     _check_fits(repository, artifact)
@@ -102,9 +98,16 @@ def publish(
     return version
 
 
-def _best_precision(exports: Path) -> Precision:
-    bf16 = (exports / model_file("bf16")).is_file() and supports_bf16()
-    return "bf16" if bf16 else "fp32"
+def _exported(exports: Path, precision: Precision | None) -> Artifact:
+    """What an export says of one of its graphs, by default the best for this processor."""
+    if precision is None:
+        precision = "bf16" if (exports / model_file("bf16")).is_file() and supports_bf16() else "fp32"
+    path = exports / model_file(precision)
+    if not path.is_file():
+        raise PublishError(
+            f"{exports} holds no {precision} export: python -m export onnx RUN --out {exports} --precision {precision}"
+        )
+    return Artifact.load(path)
 
 
 def _proven_limit(exports: Path, artifact: Artifact) -> float:
