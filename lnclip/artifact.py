@@ -10,15 +10,16 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lnclip.architecture import Activation, EncoderArchitecture
 from lnclip.errors import ArtifactError
 from lnclip.identity import ContentId, content_id
 from lnclip.spec import PreprocessSpec
 
-Precision = Literal["fp32", "bf16"]
-"""What an engine computes in; bf16 has the FP32 weights and another runtime precision."""
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+"""What an engine computes in. bf16 has the FP32 graph and another runtime precision; fp16 and int8 are
+graphs of their own types."""
 
 Flavour = Literal["cpu", "gpu"]
 
@@ -57,6 +58,12 @@ class Identity(BaseModel):
             raise ValueError(f"class_order must hold 'real' and 'fake', not {order}")
         return order
 
+    @model_validator(mode="after")
+    def _activation_of_the_family(self) -> Identity:
+        if self.encoder.family != "clip" and self.activation != self.encoder.activation:
+            raise ValueError(f"{self.encoder.name} has {self.encoder.activation}, not {self.activation}")
+        return self
+
     @field_validator("temperature", "threshold")
     @classmethod
     def _finite(cls, value: float) -> float:
@@ -85,6 +92,9 @@ class Provenance(BaseModel):
     """Of the packages that computed it."""
 
     git_revision: str | None = None
+    head_trained: bool = True
+    """False for an encoder alone, to start training from: its head is random and its scores mean nothing."""
+
     threshold_source: str = "default 0.5, not calibrated"
     """How temperature and threshold were chosen."""
 

@@ -1,24 +1,23 @@
-"""The network in torch: a CLIP image tower and a two-row head. The reference that engines must equal.
+"""The network in torch: an image tower and a two-row head. The reference that engines must equal.
 
-The one module of this package that needs torch. Legend: N faces, D embedding size, S input side.
+This and ``towers`` are the modules of this package that need torch. Legend: N faces, D embedding size, S input side.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from open_clip.transformer import QuickGELU, VisionTransformer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.models.eva import Eva
 from torch import Tensor, nn
 
 from lnclip.architecture import Activation, EncoderArchitecture
 from lnclip.artifact import Artifact, Identity
 from lnclip.errors import ArtifactError
 from lnclip.identity import file_sha256
-
-ACTIVATIONS: dict[Activation, type[nn.Module]] = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
+from lnclip.towers import ACTIVATIONS, TOWERS
 
 
 class Encoding(NamedTuple):
@@ -32,7 +31,7 @@ class Encoding(NamedTuple):
 
 
 class FaceEncoder(nn.Module):
-    """Class token after ``ln_post`` and before the projection -> L2 norm -> Linear(D, 2).
+    """Image tower -> feature -> L2 norm -> Linear(D, 2). Which feature: see ``architecture.Family``.
 
     Source: arXiv 2508.06248; GenD's LinearNorm head (W is not normalised, the bias is kept).
     """
@@ -42,25 +41,18 @@ class FaceEncoder(nn.Module):
     ) -> None:
         """Random weights. ``normalise`` is off for GenD's plain linear head."""
         super().__init__()
-        self.visual = VisionTransformer(
-            image_size=input_px,
-            patch_size=architecture.patch_px,
-            width=architecture.width,
-            layers=architecture.layers,
-            heads=architecture.heads,
-            mlp_ratio=architecture.mlp_ratio,
-            act_layer=ACTIVATIONS[activation],
-            output_dim=architecture.width,
-        )
-        self.visual.proj = None
+        self.visual = TOWERS[architecture.family](architecture, activation, input_px)
         self.head = nn.Linear(architecture.width, 2)
         self.normalise = normalise
 
     def forward(self, pixels_NCHW: Tensor) -> Encoding:
         """Encode normalised pixels, (N, 3, S, S)."""
-        features = self.visual(pixels_NCHW)
-        embedding = nn.functional.normalize(features, dim=1)
-        return Encoding(self.head(embedding if self.normalise else features), embedding)
+        return self.classify(self.visual(pixels_NCHW))
+
+    def classify(self, features_ND: Tensor) -> Encoding:
+        """What the head says of features, (N, D), of any length."""
+        embedding = nn.functional.normalize(features_ND, dim=1)
+        return Encoding(self.head(embedding if self.normalise else features_ND), embedding)
 
 
 def build_encoder(identity: Identity) -> FaceEncoder:
@@ -118,9 +110,15 @@ def assert_activation(encoder: FaceEncoder, activation: Activation) -> None:
     Raises:
         ArtifactError: a block has another one.
     """
-    for index, block in enumerate(encoder.visual.transformer.resblocks):
-        if type(block.mlp.gelu) is not ACTIVATIONS[activation]:
-            raise ArtifactError(f"block {index} has {type(block.mlp.gelu).__name__}, the weights need {activation}")
+    visual: Any = encoder.visual
+    active = (
+        [block.mlp.act for block in visual.blocks]
+        if isinstance(visual, Eva)
+        else [block.mlp.gelu for block in visual.transformer.resblocks]
+    )
+    for index, found in enumerate(active):
+        if type(found) is not ACTIVATIONS[activation]:
+            raise ArtifactError(f"block {index} has {type(found).__name__}, the weights need {activation}")
 
 
 def class_column(identity: Identity, label: str) -> int:

@@ -22,6 +22,10 @@ CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 """RGB statistics of CLIP's training images, after /255. Source: openai/CLIP clip.py."""
 
+IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
+IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+"""RGB statistics of ImageNet, after /255: DINOv3's. Source: timm data/constants.py."""
+
 
 class PreprocessSpec(BaseModel):
     """Every number that changes a pixel before it reaches the network."""

@@ -17,7 +17,9 @@ ARTIFACT = Artifact(identity=IDENTITY, provenance=Provenance(name="test"))
 
 def test_an_id_is_the_sha256_of_the_canonical_json():
     architecture = EncoderArchitecture(name="a", width=8, layers=1, heads=2, patch_px=4)
-    text = b'{"heads":2,"layers":1,"mlp_ratio":4.0,"name":"a","patch_px":4,"width":8}'
+    text = (
+        b'{"family":"clip","heads":2,"layers":1,"mlp_ratio":4.0,"name":"a","patch_px":4,"position_px":null,"width":8}'
+    )
     assert content_id(architecture).hex == hashlib.sha256(text).hexdigest()[:16]
 
 
@@ -35,6 +37,8 @@ def test_ids_survive_the_wire():
         {"threshold": 0.6},
         {"temperature": 2.0},
         {"precision": "bf16"},
+        {"precision": "fp16"},
+        {"precision": "int8"},
         {"activation": "gelu"},
         {"weights_sha256": "1" * 64},
         {"class_order": ("fake", "real")},
