@@ -1,172 +1,125 @@
-"""Fit: a configuration in, runs/NAME out. Importing this imports Lightning, which is slow."""
+"""Fit: a configuration in, runs/NAME out. All that can be wrong with files is found before torch is imported."""
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-import warnings
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger
-from safetensors.torch import save_file
+from PIL import Image
 
-from lnclip.architecture import KNOWN
-from lnclip.artifact import Artifact, Identity
-from lnclip.encoder import FaceEncoder, build_encoder, count_parameters, load_run
 from lnclip.errors import ConfigError
-from lnclip.identity import file_sha256
-from lnclip.metrics import report
 from training.config import TrainConfig
-from training.crops import CropDataset, training_batches
-from training.evaluation import score_crops
-from training.index import Item, read_index
-from training.provenance import describe_run
-from training.tuner import Tuner
+from training.data.checking import readable
+from training.data.index import Item
+from training.data.listing import limit_videos, read_items
+
+if TYPE_CHECKING:
+    from lnclip.artifact import Artifact
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY_STEPS = 10
-PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
-UNKNOWN_SHA256 = "0" * 64
-"""Stands in an identity whose weights are not written yet."""
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+"""Where torchrun, Lightning's own start, and SLURM tell a process which it is."""
+
+LOOKED_AT = 256
+"""So many crops, evenly spaced, are looked at to see whether they are square, as aligned ones are."""
 
 
-class Start(NamedTuple):
-    """What training begins with."""
+class Crops(NamedTuple):
+    """What a run reads."""
 
-    identity: Identity
-    encoder: FaceEncoder
+    train: list[Item]
+    validation: list[Item]
 
 
-def fit(config: TrainConfig, out: Path) -> Artifact:
+def fit(config: TrainConfig, out: Path, *, resume: bool = False) -> Artifact:
     """Train and write ``out``: weights.safetensors, model.json, metrics.json, log/.
 
-    The same configuration, crops and machine give the same weights, bit for bit, on a CPU.
+    The same configuration, crops and machine give the same weights, bit for bit, on a CPU; also
+    when the run was cut off, at any moment, and resumed. In other processes than the first, which
+    further devices need, this does not return: they end here.
 
     Raises:
-        ConfigError: ``out`` holds weights already, an index or crop cannot be used, a setting
-            does not fit the run to start from, or the loss stops being a number.
-        ArtifactError: the run to start from is damaged.
+        ConfigError: ``out`` holds a run already, or none to resume; an index or too many crops
+            cannot be used; processes were not started as the settings say; or as ``course.train``.
+        ArtifactError: the run to start from, or the checkpoint to go on from, is damaged.
     """
-    if (out / "weights.safetensors").exists() or (out / "model.json").exists():
+    checkpoint = out / "log" / "resume.ckpt"
+    _check_processes(config)
+    _check_out(out, checkpoint, resume=resume)
+    crops = read_crops(config, out / "log") if _is_first_process() else Crops([], [])
+    from training.course import train
+
+    return train(config, out, *crops, checkpoint=checkpoint, resume=resume)
+
+
+def _is_first_process() -> bool:
+    """Known before the processes of several devices know each other."""
+    return next((os.environ[name] for name in RANKS if name in os.environ), "0") == "0"
+
+
+def _check_processes(config: TrainConfig) -> None:
+    """Raises ConfigError: several machines need a starter, and it must start as many processes as are waited for."""
+    wanted = config.devices * config.nodes
+    started = os.environ.get("WORLD_SIZE", "") if "RANK" in os.environ else ""
+    if started and int(started) != wanted:
+        raise ConfigError(f"torchrun started {started} processes, but devices x nodes is {wanted}; make them equal")
+    if config.nodes > 1 and not {"RANK", "SLURM_PROCID"} & set(os.environ):
+        raise ConfigError(f"nodes = {config.nodes}: start this command on every machine with torchrun or srun")
+
+
+def _check_out(out: Path, checkpoint: Path, *, resume: bool) -> None:
+    """Raises ConfigError: ``out`` is not in the state that the command is for."""
+    if (out / "model.json").exists() or ((out / "weights.safetensors").exists() and not checkpoint.exists()):
         raise ConfigError(f"{out} holds a trained run already; choose another --out or remove it")
-    items = read_index(config.train_index, "crop")
-    validation = read_index(config.val_index, "crop") if config.val_index else []
-    if len(items) < config.batch_size:
-        raise ConfigError(f"{config.train_index} has {len(items)} crops, less than batch_size = {config.batch_size}")
-
-    seed_everything(config.seed, verbose=False)
-    identity, encoder = start(config)
-    dataset = CropDataset(items, identity.class_order, config)
-    batches = training_batches(dataset)
-    tuner = Tuner(encoder, config, [item.path for item in items], config.epochs * len(batches))
-    learning, total = (f"{number:,}" for number in count_parameters(encoder))
-    log.info("%d crops, %d steps an epoch; %s of %s parameters learn", len(items), len(batches), learning, total)
-
-    trainer, began = build_trainer(config, out, len(batches)), time.monotonic()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")  # its own deprecations, and tips
-        trainer.fit(tuner, batches)
-    log.info("trained for %.0f s on %s", time.monotonic() - began, trainer.strategy.root_device)
-
-    (out / "log" / "config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    _write_metrics(out / "metrics.json", tuner, validation, identity)
-    return write_run(out, encoder, identity, config, items)
+    if checkpoint.exists() and not resume:
+        raise ConfigError(f"{out} holds a run that was cut off; go on with --resume, or choose another --out")
+    if resume and not checkpoint.exists():
+        raise ConfigError(f"{checkpoint} is not there, so there is nothing to resume; start without --resume")
 
 
-def build_trainer(config: TrainConfig, out: Path, steps_per_epoch: int) -> Trainer:
-    """Lightning's trainer on one device, deterministic; the loss goes to ``out``/log/metrics.csv."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # devices found, tips
-    return Trainer(
-        max_epochs=config.epochs,
-        devices=1,
-        precision=PRECISION[config.precision],
-        deterministic=True,
-        logger=CSVLogger(out, name="log", version=""),
-        log_every_n_steps=min(LOG_EVERY_STEPS, steps_per_epoch),
-        callbacks=[EpochLine()],
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        use_distributed_sampler=False,
-    )
-
-
-def start(config: TrainConfig) -> Start:
-    """A network with random weights, or the run that ``init`` names.
+def read_crops(config: TrainConfig, log_folder: Path) -> Crops:
+    """The crops that can be read; the others are listed in ``log_folder``.
 
     Raises:
-        ConfigError: encoder, activation, head or spec are not the run's.
-        ArtifactError: the run is missing or damaged.
+        ConfigError: an index cannot be used, too many crops are damaged, fewer are left than an
+            optimiser step needs, or one class is missing.
     """
-    wanted = Identity(
-        weights_sha256=UNKNOWN_SHA256,
-        encoder=KNOWN[config.encoder],
-        activation=config.activation,
-        head=config.head,
-        spec=config.spec,
-    )
-    if config.init == "random":
-        return Start(wanted, build_encoder(wanted))
-    artifact, encoder = load_run(Path(config.init))
-    found = artifact.identity
-    for name in ("encoder", "activation", "head", "spec"):
-        if getattr(found, name) != getattr(wanted, name):
-            raise ConfigError(
-                f"{name} is {getattr(wanted, name)} in the configuration but {getattr(found, name)} in the run "
-                f"{config.init}; set it to the run's"
-            )
-    return Start(found, encoder.train())
+    train = read_items(config.train_index, "crop", config.labels)
+    validation = read_items(config.val_index, "crop", config.labels) if config.val_index else []
+    validation = limit_videos(validation, config.val_limit)
+    log_folder.mkdir(parents=True, exist_ok=True)
+    report = log_folder / "unreadable.csv"
+    good = set(readable([*train, *validation], config.max_unreadable, report, max(1, config.num_workers)))
+    crops = Crops(*([item for item in part if item in good] for part in (train, validation)))
+    needed = config.batch_size * config.accumulate_batches
+    if len(crops.train) < needed:
+        names = ", ".join(map(str, config.train_index))
+        times = f" x accumulate_batches = {needed}" if config.accumulate_batches > 1 else ""
+        raise ConfigError(f"{names} has {len(crops.train)} crops, less than batch_size = {config.batch_size}{times}")
+    for name, items in (("train_index", crops.train), ("val_index", crops.validation)):
+        if items and len({item.label for item in items}) < 2:
+            raise ConfigError(f"{name}: all {len(items)} crops are {items[0].label}; there must be real and fake ones")
+    _warn_of_photographs(crops.train)
+    return crops
 
 
-def write_run(out: Path, encoder: FaceEncoder, identity: Identity, config: TrainConfig, items: list[Item]) -> Artifact:
-    """Write the weights, and then model.json, which names them by their SHA-256.
-
-    A new head's temperature and threshold are the defaults, whatever the run to start from had.
-    """
-    weights, partial = out / "weights.safetensors", out / "weights.safetensors.partial"
-    save_file({name: tensor.cpu().contiguous() for name, tensor in encoder.state_dict().items()}, partial)
-    partial.rename(weights)
-    fitted = identity.model_copy(
-        update={"weights_sha256": file_sha256(weights), "temperature": 1.0, "threshold": 0.5, "precision": "fp32"}
-    )
-    artifact = Artifact(identity=fitted, provenance=describe_run(out.name, config, items))
-    artifact.save(out / "model.json")
-    return artifact
-
-
-class EpochLine(Callback):  # type: ignore[misc]  # Lightning is not analysed: pyproject.toml
-    """One line on the log per epoch, at most one every few seconds."""
-
-    INTERVAL_S = 5.0
-
-    def __init__(self) -> None:
-        self.last = -self.INTERVAL_S
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Mean loss of the epoch that ended."""
-        now, is_last = time.monotonic(), trainer.current_epoch + 1 == trainer.max_epochs
-        if is_last or now - self.last >= self.INTERVAL_S:
-            self.last = now
-            loss = np.mean(pl_module.losses[-trainer.num_training_batches :])
-            log.info("epoch %d of %d: loss %.4f", trainer.current_epoch + 1, trainer.max_epochs, loss)
-
-
-def _write_metrics(path: Path, tuner: Tuner, validation: list[Item], identity: Identity) -> None:
-    """metrics.json: how the loss ended, and the metrics of the validation crops if there are any."""
-    steps = max(1, len(tuner.losses) // tuner.config.epochs)
-    metrics: dict[str, object] = {
-        "steps": len(tuner.losses),
-        "loss_first_epoch": float(np.mean(tuner.losses[:steps])),
-        "loss_last_epoch": float(np.mean(tuner.losses[-steps:])),
-    }
-    if validation:
-        scores = score_crops(tuner.encoder.eval(), identity, [item.path for item in validation])
-        is_fake = np.array([item.label == "fake" for item in validation], np.int64)
-        metrics["validation"] = report(is_fake, scores)._asdict()
-        log.info("validation AUROC %.4f on %d crops", report(is_fake, scores).auroc, len(validation))
-    path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+def _warn_of_photographs(items: Sequence[Item]) -> None:
+    """Whole pictures train without an error, on little of the face and much of the background."""
+    looked_at = items[:: max(1, len(items) // LOOKED_AT)]
+    oblong = []
+    for item in looked_at:
+        with Image.open(item.path) as image:
+            if image.width != image.height:
+                oblong.append(f"{item.path} ({image.width}x{image.height})")
+    if oblong:
+        log.warning(
+            "%d of %d crops looked at are not square, as aligned crops are: %s; make crops of whole pictures with: "
+            "python -m training prepare",
+            len(oblong),
+            len(looked_at),
+            oblong[0],
+        )

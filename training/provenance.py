@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
+import os
 import platform
 import shutil
 import subprocess
@@ -13,21 +15,21 @@ from pathlib import Path
 from lnclip.artifact import Provenance
 from lnclip.identity import file_sha256
 from training.config import TrainConfig
-from training.index import Item
+from training.data.index import Item
 
-PACKAGES = ("torch", "open_clip_torch", "lightning", "numpy", "opencv-python-headless", "pillow")
+PACKAGES = ("torch", "open_clip_torch", "timm", "lightning", "numpy", "opencv-python-headless", "pillow")
 """Whose version can change weights."""
 
 
-def describe_run(name: str, config: TrainConfig, items: Sequence[Item]) -> Provenance:
+def describe_run(name: str, config: TrainConfig, items: Sequence[Item], validation: Sequence[Item] = ()) -> Provenance:
     """The provenance of weights that ``config`` and the crops gave."""
     inputs = {
         "config": hashlib.sha256(config.model_dump_json().encode()).hexdigest(),
-        "train_index": file_sha256(config.train_index),
+        "train_index": rows_sha256(items),
         "train_crops": _crops_sha256(items),
     }
-    if config.val_index:
-        inputs["val_index"] = file_sha256(config.val_index)
+    if validation:
+        inputs["val_index"] = rows_sha256(validation)
     if config.init != "random":
         inputs["init"] = file_sha256(Path(config.init) / "weights.safetensors")
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
@@ -47,6 +49,19 @@ def git_revision() -> str | None:
     if answers[0].returncode:
         return None
     return answers[0].stdout.strip() + ("+changes" if answers[1].stdout.strip() else "")
+
+
+def rows_sha256(items: Sequence[Item]) -> str:
+    """What was read of indices, lists or trees, wherever they lie: paths from the folder that holds them all."""
+    if not items:
+        return hashlib.sha256().hexdigest()
+    folder = os.path.commonpath([os.path.abspath(item.path.parent) for item in items])  # noqa: PTH100  # follows no link
+    digest = hashlib.sha256()
+    for item in items:
+        path = Path(os.path.abspath(item.path)).relative_to(folder).as_posix()  # noqa: PTH100
+        row = (path, item.label, item.video, item.dataset, item.source, item.pair)
+        digest.update(json.dumps(row).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _crops_sha256(items: Sequence[Item]) -> str:

@@ -1,4 +1,7 @@
-"""The Lightning module: loss, optimiser and schedule, and nothing else. Importing Lightning is slow."""
+"""The Lightning module: one batch's loss, optimiser, learning rate, and nothing else.
+
+Importing Lightning is slow. Legend: N faces of one device, J of all devices, D embedding size.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,17 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from lnclip.encoder import FaceEncoder
 from lnclip.errors import ConfigError
+from training.checkpoints import check_names, trainable_names
 from training.config import TrainConfig
-from training.crops import Batch
+from training.crops import DROPOUT, MIXING, Batch, stream_seed
+from training.distribution import gathered
+from training.losses import Losses, compute
+from training.schedule import learning_rate
+from training.slerp import mix
 from training.tuning import parameter_groups, select_trainable
 
 SHOWN = 5
@@ -21,56 +29,73 @@ SHOWN = 5
 
 
 class Tuner(LightningModule):  # type: ignore[misc]  # Lightning is not analysed: pyproject.toml
-    """Cross-entropy on the head's two logits."""
+    """Every device encodes its own faces; the loss is that of all faces, computed alike on each device."""
 
-    def __init__(self, encoder: FaceEncoder, config: TrainConfig, paths: Sequence[Path], total_steps: int) -> None:
+    def __init__(self, encoder: FaceEncoder, config: TrainConfig, paths: Sequence[Path] = ()) -> None:
         """``paths`` are those of the index, to name a bad batch by."""
         super().__init__()
-        self.encoder, self.config, self.paths, self.total_steps = encoder, config, paths, total_steps
-        self.losses: list[float] = []
-        select_trainable(encoder, config.tune)
+        self.encoder, self.config, self.paths = encoder, config, paths
+        self.values: dict[str, float] = {}
+        """Of the last batch, by the name it has in the log."""
+        select_trainable(encoder, config.tune, config.lora)
+        if config.compile:
+            encoder.visual.compile()
+        self.strict_loading = False  # checkpoints hold what learns; on_load_checkpoint accounts for it
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """Loss of one batch.
+    def on_train_batch_start(self, _batch: Batch, batch_idx: int) -> None:
+        """Random numbers from here on, and the learning rate, depend on nothing that was before."""
+        words = (self.config.seed, self.current_epoch, batch_idx, DROPOUT, self.global_rank)
+        torch.manual_seed(stream_seed(*words))
+        steps_per_epoch = self.trainer.num_training_batches // self.config.accumulate_batches
+        self.values["learning_rate"] = learning_rate(self.config, self.trainer.global_step, steps_per_epoch)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.values["learning_rate"]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of the batch, over all devices.
 
         Raises:
-            ConfigError: it is not a finite number; names the batch's files.
+            ConfigError: it is not a finite number; names the batch's files. Other processes than
+                the first, which find the same, end in silence.
         """
-        logits = self.encoder(batch.pixels).logits
-        loss = nn.functional.cross_entropy(logits, batch.columns)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise ConfigError(f"the loss is {value} at step {self.global_step}: {self._suspects(batch.indices)}")
-        self.losses.append(value)
-        self.log("loss", value, on_step=True, on_epoch=False)
-        self.log("learning_rate", self.optimizers().param_groups[0]["lr"], on_step=True, on_epoch=False)
-        return loss
-
-    def configure_optimizers(self) -> dict[str, object]:
-        """AdamW on what is trainable; the learning rate moves after each step."""
-        config = self.config
-        optimiser = torch.optim.AdamW(parameter_groups(self.encoder, config.weight_decay), lr=config.learning_rate)
-        warmup_steps = round(config.warmup_epochs * self.total_steps / config.epochs)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: learning_rate(config, step, warmup_steps, self.total_steps) / config.learning_rate
+        features_JD, columns_J = gathered(self.encoder.visual(batch.pixels)), gathered(batch.columns)
+        generator = torch.Generator().manual_seed(
+            stream_seed(self.config.seed, self.current_epoch, batch_idx, MIXING)  # the same on each device
         )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        mixed, columns = mix(features_JD, columns_J, self.config.slerp, generator)
+        encoding = self.encoder.classify(mixed)
+        losses = compute(encoding, columns, self.config, (encoding.embedding, columns))
+        self._note(losses)
+        if not math.isfinite(self.values["loss"]):
+            self._stop(features_JD.detach(), gathered(batch.indices))
+        return losses.total
 
-    def _suspects(self, indices: Tensor) -> str:
-        paths = [str(self.paths[index]) for index in indices.tolist()]
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW on what is trainable; its learning rate is set before each batch."""
+        return torch.optim.AdamW(parameter_groups(self.encoder, self.config.weight_decay))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Frozen weights come from where the run began; a checkpoint holds the others."""
+        learning, state = trainable_names(self), self.state_dict()
+        checkpoint["state_dict"] = {name: state[name] for name in learning}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Raises ArtifactError: the checkpoint holds other weights than those that learn."""
+        check_names(self, checkpoint["state_dict"])
+
+    def _note(self, losses: Losses) -> None:
+        """One transfer from the device, not four."""
+        names = ("loss", "cross_entropy", "alignment", "uniformity")
+        self.values |= dict(zip(names, torch.stack(list(losses)).detach().tolist(), strict=True))
+
+    def _stop(self, features_JD: Tensor, indices_J: Tensor) -> None:
+        if self.global_rank:
+            raise SystemExit(0)
+        spoilt = ~features_JD.isfinite().all(dim=1)
+        suspects = indices_J[spoilt] if spoilt.any() else indices_J
+        paths = [str(self.paths[index]) for index in suspects.tolist()]
         more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-        return (
-            f"lower learning_rate (now {self.config.learning_rate:g}), or look at this batch's crops: "
-            f"{', '.join(paths[:SHOWN])}{more}"
+        raise ConfigError(
+            f"the loss is {self.values['loss']} at step {self.global_step}: lower learning_rate "
+            f"(now {self.config.learning_rate:g}), or look at this batch's crops: {', '.join(paths[:SHOWN])}{more}"
         )
-
-
-def learning_rate(config: TrainConfig, step: int, warmup_steps: int, total_steps: int) -> float:
-    """Linear from final to peak over the warm-up, then constant or half a cosine back to final."""
-    peak, final = config.learning_rate, min(config.final_learning_rate, config.learning_rate)
-    if step < warmup_steps:
-        return final + (peak - final) * step / warmup_steps
-    if config.schedule == "constant":
-        return peak
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return final + (peak - final) * (1 + math.cos(math.pi * min(1.0, progress))) / 2

@@ -11,10 +11,15 @@ import torch
 from PIL import Image
 
 from training.config import TrainConfig
-from training.index import Item, write_index
+from training.data.index import Item, write_index
 
 SMALL = {"input_px": 64}
 """2 x 2 patches: a training step takes milliseconds."""
+
+
+def changed(config: TrainConfig, **settings: object) -> TrainConfig:
+    """A configuration with other settings; its tables are given whole."""
+    return TrainConfig.model_validate(config.model_dump() | settings)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,6 +38,12 @@ def detector_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = tmp_path_factory.mktemp("detector")
     install_mtcnn(repository)
     return repository / "face_detector" / "1"
+
+
+@pytest.fixture(scope="session")
+def face(astronaut: np.ndarray) -> np.ndarray:
+    """(256, 256, 3): small frames are detected fast."""
+    return astronaut[:256, 100:356]
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lnclip.errors import ConfigError
-from training.index import Item, read_index, write_index
+from training.data.index import Item, read_index, write_index
 
 HEADER = "path,label,video,dataset,source"
 

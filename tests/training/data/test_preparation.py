@@ -1,4 +1,3 @@
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,10 @@ from lnclip.errors import ArtifactError, ConfigError
 from lnclip.intake import read_image
 from lnclip.preprocess import align
 from lnclip.spec import PreprocessSpec
-from training.index import Item, read_index, write_index
-from training.preparation import gather, prepare
+from tests.training.data.clips import report_of, write_clip
+from training.data.index import Item, read_index, read_media, write_index
+from training.data.inputs import gather
+from training.data.preparation import prepare
 
 
 @pytest.fixture
@@ -30,11 +31,6 @@ def photos(tmp_path: Path, astronaut: np.ndarray, grace_hopper: np.ndarray) -> P
     return folder
 
 
-def report_of(out: Path) -> dict[str, dict[str, str]]:
-    with (out / "report.csv").open(newline="") as file:
-        return {Path(row["path"]).name: row for row in csv.DictReader(file)}
-
-
 def test_crops_are_what_the_server_would_cut(
     photos: Path, detector_folder: Path, tmp_path: Path, spec: PreprocessSpec
 ) -> None:
@@ -44,7 +40,7 @@ def test_crops_are_what_the_server_would_cut(
         frame = read_image(path.read_bytes()).pixels
         choice = FaceChoice(8, 32, DETECTORS[0].threshold)
         faces = choose_faces(detector.detect(letterbox(frame)[None]), frame.shape[1::-1], choice)
-        crop = np.asarray(Image.open(tmp_path / "out" / report[path.name]["crop"]))
+        crop = np.asarray(Image.open(tmp_path / "out" / report[path.name]["crops"]))
         np.testing.assert_array_equal(crop, align(frame, faces.landmarks[0], spec))
 
 
@@ -81,7 +77,71 @@ def test_the_largest_face_is_cut(
     prepare([tmp_path / "group.png"], "real", tmp_path / "out", detector_folder)
     row = report_of(tmp_path / "out")["group.png"]
     assert row["num_faces"] == "2"
-    assert Image.open(tmp_path / "out" / row["crop"]).width > 250  # grace_hopper's face is the larger
+    assert Image.open(tmp_path / "out" / row["crops"]).width > 250  # grace_hopper's face is the larger
+
+
+def test_what_an_index_lists_and_is_not_there_is_a_row(photos: Path, detector_folder: Path, tmp_path: Path) -> None:
+    items = [
+        Item(photos / name, "real", "", "set", "photo", kind=kind)
+        for name, kind in (("gone.png", "image"), ("gone.mp4", "video"), ("astronaut.png", "image"))
+    ]
+    write_index(tmp_path / "images.csv", items)
+    summary = prepare([tmp_path / "images.csv"], None, tmp_path / "out", detector_folder)
+    assert (summary.num_crops, summary.num_errors) == (1, 2)
+    for name in ("gone.png", "gone.mp4"):
+        row = report_of(tmp_path / "out")[name]
+        assert (row["status"], row["code"], row["reason"]) == ("error", "unreadable", "No such file or directory")
+
+
+def test_a_row_without_a_kind_is_what_the_file_holds(photos: Path, detector_folder: Path, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", [np.zeros((64, 64, 3), np.uint8)])
+    clip.rename(tmp_path / "clip.png")
+    (tmp_path / "photo.mp4").write_bytes((photos / "astronaut.png").read_bytes())
+    (tmp_path / "media.csv").write_text(
+        "path,label,video,dataset,source\nclip.png,real,v,d,s\nphoto.mp4,real,v,d,s\nx.png,real,v,d,s\nx.mkv,real,v,d,s\n"
+    )
+    assert [item.kind for item in read_media(tmp_path / "media.csv")] == ["video", "image", "image", "video"]
+
+
+def test_crops_are_no_input(tmp_path: Path) -> None:
+    (tmp_path / "crops.csv").write_text("path,label,video,dataset,source,kind\na.png,real,v,d,s,crop\n")
+    with pytest.raises(ConfigError, match=r"line 2 is of kind crop, this command needs image or video; say so"):
+        gather([tmp_path / "crops.csv"], None)
+
+
+def test_a_file_given_twice_is_cut_once(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    found = gather([photos, photos / "astronaut.png"], "real")
+    assert [one.item.path.name for one in found] == ["astronaut.png", "coffee.webp", "cut.jpg", "grace.jpg"]
+    assert "1 files are given more than once" in caplog.text
+    item = Item(photos / "astronaut.png", "fake", "", "", "", kind="image")
+    write_index(photos / "fakes.csv", [item])
+    with pytest.raises(ConfigError, match=r"astronaut\.png is given as real and as fake"):
+        gather([photos, photos / "fakes.csv"], "real")
+
+
+def test_files_of_one_name_are_clips_of_their_own(tmp_path: Path) -> None:
+    for name in ("a/videos/000.mp4", "b/videos/000.mp4", "b/videos/000.avi"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = gather([tmp_path / "a" / "videos", tmp_path / "b" / "videos"], "real")
+    assert found[0].item.video == "000"
+    assert len({one.item.video for one in found}) == len({one.name for one in found}) == 3
+    assert found == gather([tmp_path / "a" / "videos", tmp_path / "b" / "videos"], "real")
+
+
+def test_files_in_a_folder_count_by_their_first_bytes_too(tmp_path: Path) -> None:
+    for name, content in {
+        "photo": b"\xff\xd8\xff\xe0",
+        "film": b"\x00\x00\x00\x18ftypmp42",
+        "matroska": b"\x1aE\xdf\xa3",
+        "Bmore": b"BMore words than a header",
+        "notes.txt": b"This is no picture",
+        "empty.mov": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    found = {one.item.path.name: one.item.kind for one in gather([tmp_path], "fake")}
+    assert found == {"photo": "image", "film": "video", "matroska": "video", "empty.mov": "video"}
 
 
 def test_an_index_is_never_overwritten(photos: Path, detector_folder: Path, tmp_path: Path) -> None:
@@ -96,17 +156,10 @@ def test_inputs_that_cannot_work_are_named(photos: Path, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=r"nowhere is not there"):
         gather([tmp_path / "nowhere"], "real")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"empty holds no images; these endings are read: \.jpg"):
+    with pytest.raises(ConfigError, match=r"empty holds no images and no videos; these endings are read: \.jpg"):
         gather([tmp_path / "empty"], "real")
 
 
 def test_a_missing_detector_is_named_with_its_remedy(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"holds no face detector: python -m export face-detector"):
         prepare([photos], "real", tmp_path / "out", tmp_path / "nothing")
-
-
-def test_a_file_that_vanishes_is_a_row(photos: Path, detector_folder: Path, tmp_path: Path) -> None:
-    from training.preparation import cut_largest
-
-    row = cut_largest(tmp_path / "gone.png", tmp_path, "crop.png", load_detector(detector_folder), PreprocessSpec())
-    assert (row.status, row.code, row.reason) == ("error", "unreadable", "No such file or directory")

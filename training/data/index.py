@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
 from lnclip.errors import ConfigError
+from training.data.media import kind_of
 
 Label = Literal["real", "fake"]
 Kind = Literal["crop", "image", "video"]
@@ -48,6 +49,36 @@ def read_index(index: Path, kind: Kind) -> list[Item]:
         ConfigError: it cannot be read, lacks columns, has no rows, or a row has an unknown label or
             kind, no path, a path given before, or a file that is not there. Names file and line.
     """
+    items = _read(index, (kind,))
+    _check_files(index, items)
+    return list(items.values())
+
+
+def read_media(index: Path) -> list[Item]:
+    """Likewise an index of images and videos; of a row without a kind the file's content decides.
+
+    Files need not be there: what becomes of each is for the reader to say.
+
+    Raises:
+        ConfigError: as above.
+    """
+    return list(_read(index, ("image", "video")).values())
+
+
+def write_index(index: Path, items: Iterable[Item]) -> None:
+    """Write rows with all columns, paths relative to the CSV; the file is there as a whole or not at all."""
+    partial = index.with_name(f".{index.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow((*REQUIRED, *OPTIONAL))
+        for item in items:
+            path = os.path.relpath(item.path, index.parent)
+            writer.writerow((path, item.label, item.video, item.dataset, item.source, item.pair, item.kind))
+    partial.replace(index)
+
+
+def _read(index: Path, kinds: Sequence[Kind]) -> dict[int, Item]:
+    """Items by line number."""
     try:
         with index.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -61,19 +92,13 @@ def read_index(index: Path, kind: Kind) -> list[Item]:
         raise ConfigError(f"{index} is not a CSV table: {error}") from error
     if not rows:
         raise ConfigError(f"{index} has a header and no rows; add one row per file")
-    items = [_item(index, line, row, kind) for line, row in rows]
-    _check_paths(index, [line for line, _ in rows], items)
+    items = {line: _item(index, line, row, kinds) for line, row in rows}
+    first: dict[Path, int] = {}
+    for line, item in items.items():
+        if item.path in first:
+            raise ConfigError(f"{index} line {line} has the path of line {first[item.path]}: {item.path}; drop one")
+        first[item.path] = line
     return items
-
-
-def write_index(index: Path, items: Iterable[Item]) -> None:
-    """Write rows with all columns, paths relative to the CSV."""
-    with index.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow((*REQUIRED, *OPTIONAL))
-        for item in items:
-            path = os.path.relpath(item.path, index.parent)
-            writer.writerow((path, item.label, item.video, item.dataset, item.source, item.pair, item.kind))
 
 
 def _check_columns(index: Path, columns: Sequence[str]) -> None:
@@ -85,7 +110,7 @@ def _check_columns(index: Path, columns: Sequence[str]) -> None:
         )
 
 
-def _item(index: Path, line: int, row: Mapping[str, str | None], kind: Kind) -> Item:
+def _item(index: Path, line: int, row: Mapping[str, str | None], kinds: Sequence[Kind]) -> Item:
     """One row as an item.
 
     Raises:
@@ -96,32 +121,28 @@ def _item(index: Path, line: int, row: Mapping[str, str | None], kind: Kind) -> 
         raise ConfigError(f"{index} line {line} has no path")
     if cells["label"] not in get_args(Label):
         raise ConfigError(f"{index} line {line}: label is {cells['label']!r}, must be real or fake")
-    found = cells["kind"] or kind
+    path = index.parent / cells["path"]
+    found = cells["kind"] or (kinds[0] if len(kinds) == 1 else kind_of(path))
     if found not in get_args(Kind):
         raise ConfigError(f"{index} line {line}: kind is {found!r}, must be one of {', '.join(get_args(Kind))}")
-    if found != kind:
+    if found not in kinds:
         remedy = (
-            "; make crops of it with: python -m training prepare" if kind == "crop" else "; say so in its column kind"
+            "; make crops of it with: python -m training prepare" if "crop" in kinds else "; say so in its column kind"
         )
-        raise ConfigError(f"{index} line {line} is of kind {found}, this command needs {kind}{remedy}")
+        raise ConfigError(f"{index} line {line} is of kind {found}, this command needs {' or '.join(kinds)}{remedy}")
     return Item(
-        path=index.parent / cells["path"],
+        path=path,
         label=cast("Label", cells["label"]),
         video=cells["video"],
         dataset=cells["dataset"],
         source=cells["source"],
         pair=cells["pair"],
-        kind=kind,
+        kind=cast("Kind", found),
     )
 
 
-def _check_paths(index: Path, lines: Sequence[int], items: Sequence[Item]) -> None:
-    first: dict[Path, int] = {}
-    for line, item in zip(lines, items, strict=True):
-        if item.path in first:
-            raise ConfigError(f"{index} line {line} has the path of line {first[item.path]}: {item.path}; drop one")
-        first[item.path] = line
-    missing = [(line, item.path) for line, item in zip(lines, items, strict=True) if not item.path.is_file()]
+def _check_files(index: Path, items: Mapping[int, Item]) -> None:
+    missing = [(line, item.path) for line, item in items.items() if not item.path.is_file()]
     if missing:
         shown = ", ".join(f"{path} (line {line})" for line, path in missing[:SHOWN])
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lnclip.geometry import native_side_px
-from training.blending import TIGHT, Photograph, Recipe, draw_twins, face_mask
+from training.data.blending import TIGHT, Photograph, Recipe, draw_twins, face_mask
 
 ASTRONAUT = [[206, 101], [245, 100], [229, 122], [207, 137], [248, 136]]
 

@@ -1,0 +1,1 @@
+"""From videos, images and published data sets to an index of aligned crops."""
