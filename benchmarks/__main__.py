@@ -1,7 +1,8 @@
-"""python -m benchmarks: the demo (figures follow)."""
+"""python -m benchmarks: the demo, and figures that people can trust."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,22 +13,38 @@ from lnclip.commands import run
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 
-@app.callback()
-def commands() -> None:
-    """Keep `demo` a sub-command while it is the only one."""
-
-
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder that is made anew for it.")] = Path("demo"),
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the training config.")
     ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Published weights instead of training: file, folder, or hf:owner/name@revision.")
+    ] = None,
 ) -> None:
     """Everything once, with nothing but packages: data, training, export, server, scores, report."""
     from benchmarks.demo import run_demo
 
-    typer.echo(run_demo(out, settings or []))
+    typer.echo(run_demo(out, settings or [], weights))
+
+
+@app.command()
+def training(
+    *,
+    encoder: Annotated[str, typer.Option(help="CLIP encoder, random weights.")] = "ViT-B-16",
+    batch_size: Annotated[int, typer.Option(min=2, help="Crops per step.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps per turn.")] = 2,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile our encoder, as compile = true does.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("benchmarks/results"),
+) -> None:
+    """LN-tuning: images/s and peak memory of ours, the papers' loop and full fine-tuning."""
+    from benchmarks.training_loops import Setting
+    from benchmarks.training_speed import run_training
+
+    setting = Setting(encoder=encoder, batch_size=batch_size, compile=compiled, threads=len(os.sched_getaffinity(0)))
+    typer.echo(run_training(setting, rounds, steps, out))
 
 
 if __name__ == "__main__":
