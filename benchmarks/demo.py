@@ -1,6 +1,7 @@
 """The demo: every stage once, by the commands that a user would type, and a table of what came out.
 
-What it trains sees self-blending in a few photographs. It is no deepfake detector.
+What it trains sees self-blending in a few photographs. It is no deepfake detector. Imported weights
+can take its place.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from client.readers import read_rows
 from client.rows import Row, printable_path, real_path
+from lnclip.artifact import Artifact
 from lnclip.errors import ConfigError, LnclipError
 from lnclip.metrics import auroc
 from lnclip.running import grpc_url
@@ -32,36 +34,62 @@ MARKER = "made-by-make-demo"
 NOTE = (
     "This model was trained for a few minutes to see self-blending (a face blended into itself) in two photographs. "
     "It is no deepfake detector: its scores mean nothing for other pictures. For one, import published weights: "
-    "python -m training import hf:yermandy/GenD_CLIP_L_14@891ce014a0308386c4d7d25b3dcf436a22db5504 --out runs/gend "
-    "(not in this version yet)"
+    "make demo WEIGHTS=hf:yermandy/GenD_CLIP_L_14@891ce014a0308386c4d7d25b3dcf436a22db5504, or for good: "
+    "python -m training import hf:yermandy/GenD_CLIP_L_14@891ce014a0308386c4d7d25b3dcf436a22db5504 --out runs/gend"
 )
 
 
-def run_demo(out: Path, settings: list[str]) -> str:
+def run_demo(out: Path, settings: list[str], weights: str | None = None) -> str:
     """Run every stage below ``out``; its closing line.
 
+    Args:
+        out: made anew.
+        settings: overrides of the training configuration, KEY=VALUE.
+        weights: what ``training import`` reads: it stands in for the training.
+
     Raises:
-        ConfigError: ``out`` holds something that the demo did not make.
+        ConfigError: ``out`` holds something that the demo did not make, or there are settings for a
+            training that does not happen.
         LnclipError: a stage failed; what it said stands above.
     """
+    if weights is not None and settings:
+        raise ConfigError("--set is for the training, which --weights stands in for: give one of them")
     started = time.monotonic()
     data, crops, repository, rows = out / "data", out / "crops", out / "repository", out / "rows.jsonl"
+    run = out / ("self-blending" if weights is None else "imported")
     _clear(out)
+    if weights is not None:
+        _step("training", "import", weights, "--out", run)
     _step("server", "init", "--repository", repository)
     _step("export", "face-detector", "mtcnn", "--repository", repository)
     detector = repository / "face_detector" / "1"
     _step("training", "demo-data", "--out", data, "--detector", detector)
     _step("training", "prepare", data / "train.csv", "--out", crops, "--detector", detector)
-    overrides = [word for pair in (f"train_index={crops / 'index.csv'}", *settings) for word in ("--set", pair)]
-    _step("training", "fit", "--config", CONFIG, "--out", out / "self-blending", *overrides)
-    _step("export", "onnx", out / "self-blending", "--out", out / "export", "--calibration", crops / "index.csv")
+    if weights is None:
+        overrides = [word for pair in (f"train_index={crops / 'index.csv'}", *settings) for word in ("--set", pair)]
+        _step("training", "fit", "--config", CONFIG, "--out", run, *overrides)
+    _step("export", "onnx", run, "--out", out / "export", "--calibration", crops / "index.csv")
     _step("export", "publish", out / "export", "--repository", repository)
     with _server(repository, out / ".run"):
         media = [data / name for name in ("test", "heldout", "extra")]
         url = grpc_url(None, out / ".run")
         _step("client", "score", *media, "--out", rows, "--url", url, may_find_errors=True)
-    _step("client", "report", rows, "--out", out / "report.html", "--note", NOTE)
-    return _summary(data, rows, out / "report.html", time.monotonic() - started)
+    note = NOTE if weights is None else _note(weights, run)
+    _step("client", "report", rows, "--out", out / "report.html", "--note", note)
+    summary = _summary(data, rows, out / "report.html")
+    log.info("%s", note)
+    log.info("took %.0f s after the set-up", time.monotonic() - started)
+    return summary
+
+
+def _note(weights: str, run: Path) -> str:
+    """What the scores of imported weights are."""
+    artifact = Artifact.load(run / "model.json")
+    return (
+        f"These are the scores of imported weights: {weights}, a {artifact.identity.encoder.name} (threshold: "
+        f"{artifact.provenance.threshold_source}). The media here are faces blended into themselves, which is outside "
+        "what published detectors were trained on: the AUROC shows that all stages work, not how good the weights are."
+    )
 
 
 def _clear(out: Path) -> None:
@@ -96,7 +124,7 @@ def _server(repository: Path, run_dir: Path) -> Iterator[None]:
         _step("server", "stop", "--run-dir", run_dir)
 
 
-def _summary(data: Path, rows_file: Path, report: Path, seconds: float) -> str:
+def _summary(data: Path, rows_file: Path, report: Path) -> str:
     rows = list(read_rows(rows_file))
     fresh, held_out = (_auroc(data / f"{split}.csv", rows) for split in ("test", "heldout"))
     errors = [row for row in rows if row.status == "error"]
@@ -112,8 +140,6 @@ def _summary(data: Path, rows_file: Path, report: Path, seconds: float) -> str:
     log.info("... and %d more in %s\n", len(rows) - len(shown), rows_file)
     log.info("AUROC on new blends of the training photographs:   %.3f", fresh)
     log.info("AUROC on a photograph held out of training:        %.3f", held_out)
-    log.info("%s", NOTE)
-    log.info("took %.0f s after the set-up", seconds)
     return f"demo: {len(rows)} files scored, {len(errors)} errors, AUROC {fresh:.2f}, report {report}"
 
 
