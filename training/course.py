@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -138,17 +139,17 @@ def _run(trainer: Trainer, tuner: Tuner, material: Material, checkpoint: Path | 
         log.info("%d crops, %d steps an epoch; %s of %s parameters learn", len(material.items), steps, learning, total)
         if checkpoint:
             log.info("resumed after step %d of %d", material.step, steps * config.epochs)
-    try:
-        trainer.fit(tuner, datamodule=material, ckpt_path=checkpoint, weights_only=True)
-    except torch.OutOfMemoryError as error:
-        _end_others(trainer)
-        raise ConfigError(
-            f"out of memory: lower batch_size (now {config.batch_size} on {config.devices * config.nodes} devices) and "
-            f"raise accumulate_batches (now {config.accumulate_batches}) by the same factor"
-        ) from error
-    except BaseException:
-        _end_others(trainer)
-        raise
+    with ExitStack() as failing:
+        failing.callback(_end_others, trainer)
+        try:
+            trainer.fit(tuner, datamodule=material, ckpt_path=checkpoint, weights_only=True)
+        except torch.OutOfMemoryError as error:
+            devices = config.devices * config.nodes
+            raise ConfigError(
+                f"out of memory: lower batch_size (now {config.batch_size} on {devices} devices) and "
+                f"raise accumulate_batches (now {config.accumulate_batches}) by the same factor"
+            ) from error
+        failing.pop_all()
     if trainer.is_global_zero:
         log.info("trained for %.0f s on %s", time.monotonic() - began, trainer.strategy.root_device)
 
