@@ -1,27 +1,46 @@
-"""The crops over which an exported graph is compared with its reference.
+"""The crops over which an exported graph is compared with its reference, and an INT8 one calibrated.
 
-Crops of the user's own, from an index; or, where none are given, made-up textures. Four adversarial
-ones come with either. Legend: N crops, S their side.
+Crops of the user's own, from an index; or, where none are given, those of ``demo_crops``. Four
+adversarial ones come with either. Legend: N crops, S their side.
 """
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lnclip.errors import ConfigError, ImageError
+from lnclip.detection import Detections
+from lnclip.errors import ConfigError, ImageError, SetupError
 from lnclip.intake import read_image
-from lnclip.preprocess import fit_input
+from lnclip.preprocess import cut_faces, fit_input
 from lnclip.spec import PreprocessSpec
 
 Crops = NDArray[np.uint8]
 
-NUM_SYNTHETIC = 60
-"""With the adversarial ones: one batch of 64."""
+NUM_FACES, NUM_TEXTURES = 48, 16
+"""Of the demo's crops."""
+
+NUM_CALIBRATION = 300
+"""Crops that INT8 is calibrated on. Source: NNCF's default subset size."""
+
+FACES: dict[tuple[str, str], list[tuple[int, int]]] = {
+    ("skimage", "data/astronaut.png"): [(206, 101), (245, 100), (229, 122), (207, 137), (248, 136)],
+    ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"): [
+        (226, 205),
+        (309, 209),
+        (263, 258),
+        (225, 291),
+        (299, 295),
+    ],
+}
+"""Photographs in the public domain (NASA, US Navy) that installed packages ship, and where in them
+the spec's five points of the face are, read off by eye."""
 
 NUM_WAVES = 4
 """Plane waves in a texture."""
@@ -32,7 +51,7 @@ class ParityCrops:
     """N crops, and what is known of them."""
 
     source: str
-    """Where they come from: "synthetic", or the index's path."""
+    """Where they come from: "demo", or the index's path."""
 
     crops: Crops
     """(N, S, S, 3) RGB."""
@@ -42,6 +61,15 @@ class ParityCrops:
 
     labels: list[str | None]
     """N of "real", "fake" or None."""
+
+    num_adversarial: int = 0
+    """The last ones: extremes, which no range of INT8 should be stretched to."""
+
+    def calibration(self) -> Crops:
+        """At most ``NUM_CALIBRATION``, taken evenly from those that are not adversarial."""
+        count = len(self.crops) - self.num_adversarial
+        rows = np.linspace(0, count - 1, min(count, NUM_CALIBRATION)).round().astype(int)
+        return np.asarray(self.crops[rows])
 
 
 def read_crops(index: Path, spec: PreprocessSpec) -> ParityCrops:
@@ -79,12 +107,37 @@ def read_crops(index: Path, spec: PreprocessSpec) -> ParityCrops:
     return _with_adversarial(str(index), crops, names, labels, spec.input_px)
 
 
-def synthetic_crops(spec: PreprocessSpec, *, seed: int = 0) -> ParityCrops:
-    """Textures of many colours, contrasts and frequencies: varied pixels, but nobody's faces."""
+def demo_crops(spec: PreprocessSpec, *, seed: int = 0) -> ParityCrops:
+    """Two known faces, moved, mirrored, toned and blurred, and textures of many colours and frequencies.
+
+    Raises:
+        SetupError: a package that ships a photograph is not installed.
+    """
     rng = np.random.default_rng(seed)
-    crops = [_texture(rng, spec.input_px) for _ in range(NUM_SYNTHETIC)]
-    names = [f"synthetic/{index:02d}" for index in range(NUM_SYNTHETIC)]
-    return _with_adversarial("synthetic", crops, names, [None] * NUM_SYNTHETIC, spec.input_px)
+    photographs = [(_photograph(*place), points) for place, points in FACES.items()]
+    crops = [_face(rng, *photographs[number % len(photographs)], spec) for number in range(NUM_FACES)]
+    crops += [_texture(rng, spec.input_px) for _ in range(NUM_TEXTURES)]
+    names = [f"demo/{number:02d}" for number in range(len(crops))]
+    return _with_adversarial("demo", crops, names, [None] * len(crops), spec.input_px)
+
+
+def _photograph(package: str, path: str) -> Crops:
+    """An image file of an installed package, RGB; the package is not imported."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise SetupError(f"{package} is not installed, and the demo's crops need its {path}: make setup")
+    return read_image((Path(found.origin).parent / path).read_bytes()).pixels
+
+
+def _face(rng: np.random.Generator, frame_HWC: Crops, points: list[tuple[int, int]], spec: PreprocessSpec) -> Crops:
+    """One aligned crop, its landmarks off by some pixels as a detector's are, of another camera and light."""
+    moved = (np.array(points) + rng.normal(0, 4, (len(points), 2))).astype(np.float32)
+    face = Detections(np.zeros((1, 4), np.float32), moved[None], np.ones(1, np.float32))
+    [crop] = cut_faces(frame_HWC, face, 0, spec).crops
+    crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.1, 2.5))
+    toned = 255 * (crop / 255 * rng.uniform(0.4, 1.3, 3)) ** rng.uniform(0.6, 1.6) + rng.normal(0, 4, crop.shape)
+    pixels = np.asarray(toned.clip(0, 255).round(), np.uint8)
+    return np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
 
 
 def _texture(rng: np.random.Generator, side: int) -> Crops:
@@ -118,4 +171,5 @@ def _with_adversarial(
         crops=np.stack([*crops, *extremes.values()]),
         names=[*names, *(f"adversarial/{name}" for name in extremes)],
         labels=[*labels, *[None] * len(extremes)],
+        num_adversarial=len(extremes),
     )

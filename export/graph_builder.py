@@ -25,6 +25,8 @@ class GraphBuilder:
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        self.half: set[str] = set()
+        """Nodes that a graph of 16-bit types may compute in FP16; in FP32 they change nothing."""
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
         """Store a value; returns its name."""
@@ -32,6 +34,10 @@ class GraphBuilder:
             raise ValueError(f"constant {name} is there already")
         self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
+
+    def has_constant(self, name: str) -> bool:
+        """Whether a value of that name is stored."""
+        return name in self._constants
 
     def integers(self, *values: int) -> str:
         """A 1-d INT64 constant, stored once for equal values."""
@@ -44,6 +50,11 @@ class GraphBuilder:
         """Append a node; returns the name of its output, which is ``name``."""
         self._nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return name
+
+    def half_node(self, op: str, name: str, *inputs: str, **attributes: object) -> str:
+        """Append a node that FP16 is good enough for."""
+        self.half.add(name)
+        return self.node(op, name, *inputs, **attributes)
 
     def model(
         self, name: str, inputs: dict[str, tuple[int, Dims]], outputs: dict[str, tuple[int, Dims]]

@@ -10,17 +10,19 @@ import logging
 import platform
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from export.crops import ParityCrops, read_crops, synthetic_crops
+from export.crops import ParityCrops, demo_crops, read_crops
+from export.graph_files import GraphFile, write_graphs
+from export.half_precision import emulated_graph
 from export.parity import compare_engine, run_all
-from export.report import GOLDEN_FILE, PARITY_FILE, Comparison, CropsReport, ParityReport, model_file, onnx_file
-from export.served_graph import build_graph
+from export.report import GOLDEN_FILE, LIMITS, PARITY_FILE, Comparison, CropsReport, ParityReport, onnx_file
 from lnclip.artifact import Artifact, Precision
 from lnclip.engines import (
     EncoderAnswer,
@@ -38,7 +40,9 @@ from lnclip.identity import file_sha256
 log = logging.getLogger(__name__)
 
 NUM_GOLDEN = 8
-PACKAGES = ("lnclip", "numpy", "onnx", "onnxruntime", "open_clip_torch", "openvino", "torch")
+PACKAGES = ("lnclip", "nncf", "numpy", "onnx", "onnxruntime", "open_clip_torch", "openvino", "timm", "torch")
+
+EMULATED = "float32, every FP16 tensor rounded to FP16: as a GPU would, overflow included"
 
 
 def export_run(run: Path, out: Path, precisions: Sequence[Precision], calibration: Path | None = None) -> ParityReport:
@@ -48,7 +52,7 @@ def export_run(run: Path, out: Path, precisions: Sequence[Precision], calibratio
         run: folder with weights.safetensors and model.json.
         out: folder to make; an earlier export there is replaced.
         precisions: each becomes an artifact of its own.
-        calibration: index of crops to compare on; None takes synthetic ones.
+        calibration: index of crops to compare on, and to calibrate int8 on; None takes the demo's.
 
     Raises:
         SetupError: this processor cannot compute one of the precisions, so nothing would be proven.
@@ -63,17 +67,21 @@ def export_run(run: Path, out: Path, precisions: Sequence[Precision], calibratio
         )
     _check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    artifact = Artifact.load(run / "model.json")
-    spec = artifact.identity.spec
-    crops = read_crops(calibration, spec) if calibration else synthetic_crops(spec)
+    source = Artifact.load(run / "model.json")
+    if not source.provenance.head_trained:
+        raise ConfigError(f"{run} is an encoder alone, its head is random: train it first, --set init={run}")
+    spec = source.identity.spec
+    crops = read_crops(calibration, spec) if calibration else demo_crops(spec)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         folder = Path(name)
-        artifacts = _write_graphs(run, folder, precisions)
-        log.info("comparing on %d crops (%s)", len(crops.crops), crops.source)
         with TorchRunner(run) as runner:
             reference = run_all(runner, crops.crops)
-        comparisons = _compare(folder, artifacts, reference, crops)
-        _choose_golden(crops, reference).save(folder / GOLDEN_FILE)
+        log.info("comparing on %d crops (%s)", len(crops.crops), crops.source)
+        graphs, comparisons = [], []
+        for graph in write_graphs(run, folder, precisions, crops):
+            graphs.append(graph)
+            comparisons += _compare(graph, reference, crops)
+        _golden(folder, crops, reference).save(folder / GOLDEN_FILE)
         report = ParityReport(
             reference=runner.name,
             crops=CropsReport(
@@ -82,6 +90,8 @@ def export_run(run: Path, out: Path, precisions: Sequence[Precision], calibratio
                 std_p=float(reference.p_fake.std()),
             ),
             comparisons=comparisons,
+            fp16=next((graph.fp16 for graph in graphs if graph.fp16), None),
+            int8=next((graph.int8 for graph in graphs if graph.int8), None),
             sha256={path.name: file_sha256(path) for path in sorted(folder.glob("*.onnx"))},
             versions={package: version(package) for package in PACKAGES} | {"python": platform.python_version()},
             processor=processor(),
@@ -101,46 +111,42 @@ def _check_target(out: Path) -> None:
         raise ConfigError(f"{out} is there and is no export: give another --out")
 
 
-def _write_graphs(run: Path, folder: Path, precisions: Sequence[Precision]) -> list[Artifact]:
-    """The ONNX file and the model.json of each precision."""
-    from lnclip.encoder import load_run  # seconds: only once the rest of the request is known to be sound
-
-    source, encoder = load_run(run)
-    weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
-    artifacts = []
-    for precision in dict.fromkeys(precisions):
-        identity = source.identity.model_copy(update={"precision": precision})
-        artifact = source.model_copy(update={"identity": identity, "runtime": None})
-        path = folder / onnx_file(precision)
-        onnx.save(build_graph(artifact, weights), path)
-        onnx.checker.check_model(path, full_check=True)
-        artifact.save(folder / model_file(precision))
-        artifacts.append(artifact)
-        log.info("wrote %s, artifact %s", path.name, identity.artifact_id.hex)
-    return artifacts
-
-
-def _compare(folder: Path, artifacts: list[Artifact], reference: EncoderAnswer, crops: ParityCrops) -> list[Comparison]:
-    """Every graph in every engine that can compute it as it will be served."""
+def _compare(graph: GraphFile, reference: EncoderAnswer, crops: ParityCrops) -> list[Comparison]:
+    """A graph in every engine that can compute it as it will be served."""
     comparisons = []
-    for identity in (artifact.identity for artifact in artifacts):
-        path = folder / onnx_file(identity.precision)
-        runners: list[Runner] = [OpenVinoRunner(path, identity.precision)]
-        if identity.precision == "fp32":
-            runners.insert(0, OnnxRuntimeRunner(path))
-        for candidate in runners:
+    with ExitStack() as stack:
+        for candidate in _engines(graph.path, graph.computed_as, stack):
             with candidate as runner:
-                found = compare_engine(reference, runner, crops, identity)
+                limits = LIMITS[graph.computed_as]
+                found = compare_engine(reference, runner, crops, graph.artifact.identity, limits=limits)
             comparisons.append(found)
             log.info("%s: max |dp| %.2g, min cosine %.9f", found.engine, found.max_dp, found.min_cosine)
     return comparisons
 
 
-def _choose_golden(crops: ParityCrops, reference: EncoderAnswer) -> Golden:
+def _engines(path: Path, precision: Precision, stack: ExitStack) -> Iterator[Runner]:
+    """What a graph is proven in: OpenVINO, and beside it ONNX Runtime where that shows something else."""
+    if precision == "fp32":
+        yield OnnxRuntimeRunner(path)
+    elif precision == "fp16":
+        # A GPU's rounding and overflow, which no processor's FP16 shows; too large a file to keep.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent)))
+        onnx.save(emulated_graph(onnx.load(path)), folder / path.name)
+        emulated = OnnxRuntimeRunner(folder / path.name, precision)
+        emulated.arithmetic = EMULATED
+        yield emulated
+    yield OpenVinoRunner(path, precision)
+
+
+def _golden(folder: Path, crops: ParityCrops, reference: EncoderAnswer) -> Golden:
     """Crops whose scores lie evenly in the order of p_fake, the extremes among them."""
     order = reference.p_fake[:, 0].argsort(kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(NUM_GOLDEN, len(order))).round().astype(int)]
-    return Golden(crops.crops[chosen], reference.p_fake[chosen])
+    golden = Golden(crops.crops[chosen], reference.p_fake[chosen])
+    if not (folder / onnx_file("int8")).is_file():
+        return golden
+    with OpenVinoRunner(folder / onnx_file("int8"), "int8") as runner:
+        return golden._replace(p_fake_int8=runner.run(golden.crops).p_fake)
 
 
 def _put_in_place(folder: Path, out: Path) -> None:

@@ -6,12 +6,14 @@ same answers in the wrong order must not pass. Legend: N crops, D embedding size
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from export.crops import ParityCrops
 from export.ranking import rank_agreement, rank_failures
-from export.report import LIMITS, Comparison
+from export.report import LIMITS, Comparison, Limits
 from lnclip.artifact import Identity
 from lnclip.engines import EncoderAnswer, Runner, finite_rows
 from lnclip.errors import ParityError
@@ -19,8 +21,21 @@ from lnclip.errors import ParityError
 BATCH = 64
 """The largest batch that is served."""
 
+SMALL_BATCHES = (2, 7, 32)
+"""Sizes in which a crop must get the answer that it gets alone and among ``BATCH``."""
+
 LOGIT_RANGE = (0.01, 0.99)
 """Reference p_fake between which a log-odds difference is measured: beyond, float32 rounds it away."""
+
+
+class Measured(NamedTuple):
+    """What answers came from, and what they are held to."""
+
+    engine: str
+    arithmetic: str
+    identity: Identity
+    limits: Limits
+    batch_dp: float
 
 
 def run_all(runner: Runner, crops_NHWC: NDArray[np.uint8]) -> EncoderAnswer:
@@ -31,25 +46,31 @@ def run_all(runner: Runner, crops_NHWC: NDArray[np.uint8]) -> EncoderAnswer:
     return EncoderAnswer(np.concatenate(p_fake), np.concatenate(threshold), *ids, np.concatenate(embedding))
 
 
-def compare_engine(reference: EncoderAnswer, runner: Runner, crops: ParityCrops, identity: Identity) -> Comparison:
-    """Run an engine over the crops and hold its answers to the limits of its precision.
+def compare_engine(
+    reference: EncoderAnswer,
+    runner: Runner,
+    crops: ParityCrops,
+    identity: Identity,
+    *,
+    limits: Limits | None = None,
+) -> Comparison:
+    """Run an engine over the crops and hold its answers to limits.
 
     Args:
         reference: of the torch runner, to the same crops.
         runner: the engine, entered.
         crops: N of them.
         identity: which the graph must name in its answers.
+        limits: None takes those of the identity's precision.
 
     Raises:
         ParityError: it differs by more than allowed, or these crops could not have shown it.
     """
     candidate = run_all(runner, crops.crops)
     _check_constants(runner.name, candidate, identity, crops)
-    # The first and the last crop alone, against themselves among others.
-    ends = [0, len(crops.crops) - 1]
-    alone = np.concatenate([runner.run(crops.crops[row : row + 1]).p_fake for row in ends])
-    batch_dp = float(np.abs(alone - candidate.p_fake[ends]).max())
-    comparison = compare(reference, candidate, crops, runner.name, identity, batch_dp=batch_dp)
+    batch_dp = batch_difference(runner, crops.crops, candidate.p_fake)
+    measured = Measured(runner.name, runner.arithmetic, identity, limits or LIMITS[identity.precision], batch_dp)
+    comparison = compare(reference, candidate, crops, measured)
     if complaints := failures(comparison):
         raise ParityError(
             f"{runner.name} disagrees with the reference: {'; '.join(complaints)} (worst crop: {comparison.worst_crop})"
@@ -57,36 +78,46 @@ def compare_engine(reference: EncoderAnswer, runner: Runner, crops: ParityCrops,
     rolled = candidate._replace(
         p_fake=np.roll(candidate.p_fake, 1, axis=0), embedding=np.roll(candidate.embedding, 1, axis=0)
     )
-    prove_power(compare(reference, rolled, crops, runner.name, identity, batch_dp=batch_dp))
+    prove_power(compare(reference, rolled, crops, measured))
     return comparison
 
 
-def compare(
-    reference: EncoderAnswer,
-    candidate: EncoderAnswer,
-    crops: ParityCrops,
-    engine: str,
-    identity: Identity,
-    *,
-    batch_dp: float = 0.0,
-) -> Comparison:
+def batch_difference(runner: Runner, crops_NHWC: NDArray[np.uint8], together: NDArray[np.float32]) -> float:
+    """Largest difference of p between a crop alone and the same crop in batches of several sizes.
+
+    Args:
+        runner: the engine, entered.
+        crops_NHWC: N of them; the first and the last are looked at.
+        together: p_fake of all, (N, 1), in batches of ``BATCH``.
+    """
+    rows = np.array([0, len(crops_NHWC) - 1])
+    alone = np.concatenate([runner.run(crops_NHWC[row : row + 1]).p_fake for row in rows])
+    worst = np.abs(alone - together[rows]).max()
+    for size in SMALL_BATCHES:
+        others = np.arange(1, size - 1) % len(crops_NHWC)
+        batch = crops_NHWC[np.concatenate([rows[:1], others, rows[1:]])]
+        worst = max(worst, np.abs(alone - runner.run(batch).p_fake[[0, -1]]).max())
+    return float(worst)
+
+
+def compare(reference: EncoderAnswer, candidate: EncoderAnswer, crops: ParityCrops, measured: Measured) -> Comparison:
     """The figures, without a judgement."""
     p, p_reference = candidate.p_fake[:, 0].astype(np.float64), reference.p_fake[:, 0].astype(np.float64)
     dp = np.abs(p - p_reference)
-    limits = LIMITS[identity.precision]
     return Comparison(
-        engine=engine,
-        precision=identity.precision,
-        artifact_id=identity.artifact_id.hex,
+        engine=measured.engine,
+        arithmetic=measured.arithmetic,
+        precision=measured.identity.precision,
+        artifact_id=measured.identity.artifact_id.hex,
         max_dp=float(dp.max()),
         p99_dp=float(np.percentile(dp, 99)),
         mean_dp=float(dp.mean()),
         max_logit_difference=_max_logit_difference(p_reference, p),
         min_cosine=float(_cosines(reference.embedding, candidate.embedding).min()),
-        batch_dp=batch_dp,
+        batch_dp=measured.batch_dp,
         worst_crop=crops.names[int(dp.argmax())],
         ranking=rank_agreement(p_reference, p, crops.labels),
-        limits=limits,
+        limits=measured.limits,
     )
 
 
@@ -97,7 +128,8 @@ def failures(comparison: Comparison) -> list[str]:
     complaints = {
         f"max |dp| is {comparison.max_dp:.2g} > {limits.max_dp:g}": comparison.max_dp > limits.max_dp,
         f"99th percentile of |dp| is {comparison.p99_dp:.2g} > {limits.p99_dp:g}": comparison.p99_dp > limits.p99_dp,
-        f"logits differ by {logit} > {limits.max_logit_difference:g}": logit is not None
+        f"logits differ by {logit} > {limits.max_logit_difference}": logit is not None
+        and limits.max_logit_difference is not None
         and logit > limits.max_logit_difference,
         f"embeddings' cosine is {comparison.min_cosine:.9f} < {limits.min_cosine:.9g}": comparison.min_cosine
         < limits.min_cosine,
@@ -109,17 +141,18 @@ def failures(comparison: Comparison) -> list[str]:
 
 
 def prove_power(rolled: Comparison) -> None:
-    """Each figure must fail for answers that belong to the crop before.
+    """Each figure that is judged must fail for answers that belong to the crop before.
 
     Raises:
         ParityError: one would have passed, so that passing it proves nothing.
     """
     limits = rolled.limits
-    logit = rolled.max_logit_difference
+    logit, allowed = rolled.max_logit_difference, limits.max_logit_difference
     seen = {
-        "p_fake": rolled.max_dp > limits.max_dp,
-        "logits": logit is None or logit > limits.max_logit_difference,
+        "p_fake": limits.max_dp >= 1 or rolled.max_dp > limits.max_dp,
+        "logits": logit is None or allowed is None or logit > allowed,
         "embeddings": rolled.min_cosine < limits.min_cosine,
+        "ranks": limits.min_spearman is None or not rolled.ranking.spearman >= limits.min_spearman,
     }
     if blind := [name for name, fails in seen.items() if not fails]:
         raise ParityError(

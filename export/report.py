@@ -31,13 +31,13 @@ class Limits(BaseModel):
     model_config = FROZEN
 
     max_dp: float
-    """Largest |p - p_reference|."""
+    """Largest |p - p_reference|; 1 lets everything pass."""
 
     p99_dp: float
     """99th percentile of the same."""
 
-    max_logit_difference: float
-    """Of log(p / (1 - p)), where p is not saturated."""
+    max_logit_difference: float | None
+    """Of log(p / (1 - p)), where p is not saturated; None is not judged."""
 
     min_cosine: float
     """Between the embedding and the reference's."""
@@ -68,6 +68,28 @@ LIMITS: dict[Precision, Limits] = {
         min_spearman=0.99,
         auroc=0.002,
     ),
+    # Factors rounded to 11 bits. 1e-2 at p = 0.1 is 0.11 of log-odds. Seen with every tensor rounded,
+    # two random blocks: 5e-4, 3e-3 and 1 - 1e-6.
+    "fp16": Limits(
+        max_dp=1e-2,
+        p99_dp=5e-3,
+        max_logit_difference=0.12,
+        min_cosine=0.9999,
+        batch_dp=2e-3,
+        min_spearman=0.999,
+        auroc=0.001,
+    ),
+    # Ranks and AUROC alone decide: the graph that is quantised passes FP32's limits first. Seen with
+    # a random ViT-B/32: |dp| up to 0.06, mean 0.009, rank correlation 0.9987, cosine 0.96.
+    "int8": Limits(
+        max_dp=1.0,
+        p99_dp=1.0,
+        max_logit_difference=None,
+        min_cosine=0.85,
+        batch_dp=2e-2,
+        min_spearman=0.99,
+        auroc=0.005,
+    ),
 }
 
 
@@ -95,6 +117,9 @@ class Comparison(BaseModel):
     model_config = FROZEN
 
     engine: str
+    arithmetic: str
+    """What it computed in, here: no processor computes FP16 as a GPU does."""
+
     precision: Precision
     artifact_id: str
     max_dp: float
@@ -105,6 +130,8 @@ class Comparison(BaseModel):
 
     min_cosine: float
     batch_dp: float
+    """Of p, the same crop alone and in batches of several sizes."""
+
     worst_crop: str
     """Where |dp| is largest."""
 
@@ -118,11 +145,47 @@ class CropsReport(BaseModel):
     model_config = FROZEN
 
     source: str
-    """"synthetic" or the index's path."""
+    """"demo" or the index's path."""
 
     count: int
     std_p: float
     """How far the reference's p_fake spreads over them."""
+
+
+class TensorRange(BaseModel):
+    """The largest magnitude that a tensor took."""
+
+    model_config = FROZEN
+
+    max_abs: float
+    crop: str
+    """For which crop."""
+
+
+class HalfReport(BaseModel):
+    """What of the FP16 graph is FP16, and that it can be."""
+
+    model_config = FROZEN
+
+    largest_allowed: float
+    islands: list[str]
+    """Nodes that are FP32 because FP16 could not hold their numbers, beside those that always are."""
+
+    ranges: dict[str, TensorRange]
+    """Of every tensor typed FP16, measured in the FP32 graph."""
+
+
+class Int8Report(BaseModel):
+    """How the INT8 graph was calibrated."""
+
+    model_config = FROZEN
+
+    source: str
+    num_crops: int
+    quantised_products: int
+    """Matrix products between Q/DQ."""
+
+    products: int
 
 
 class ParityReport(BaseModel):
@@ -133,6 +196,8 @@ class ParityReport(BaseModel):
     reference: str
     crops: CropsReport
     comparisons: list[Comparison]
+    fp16: HalfReport | None = None
+    int8: Int8Report | None = None
     sha256: dict[str, str]
     """Of the graphs that were compared, by file name."""
 

@@ -82,18 +82,26 @@ def write_random_run(
 
 
 def _enliven(encoder: FaceEncoder) -> None:
-    """Let the pixels decide the class token, and give every LayerNorm an affine of its own."""
+    """Let the pixels decide the feature, and give every LayerNorm an affine of its own.
+
+    By the parameters' names, whatever the family calls them: no bias stays zero and no layer scale
+    1e-5, so that losing any of them shows.
+    """
     for module in encoder.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.weight.mul_(1 + 0.2 * torch.randn_like(module.weight))
             module.bias.add_(0.2 * torch.randn_like(module.bias))
-    visual = encoder.visual
-    visual.class_embedding.mul_(0.1)
-    visual.positional_embedding.mul_(0.5)
-    for block in visual.transformer.resblocks:
-        block.attn.in_proj_weight.mul_(2.0)
-        block.attn.in_proj_bias.normal_(std=0.1)
-        block.attn.out_proj.weight.mul_(2.0)
+    for name, parameter in encoder.visual.named_parameters():
+        if name.endswith(("class_embedding", "cls_token")):
+            parameter.mul_(0.1)
+        elif name.endswith(("positional_embedding", "pos_embed")):
+            parameter.mul_(0.5)
+        elif ".gamma_" in name:
+            parameter.uniform_(0.5, 1.5)
+        elif "attn" in name and name.endswith("weight") and "norm" not in name:
+            parameter.mul_(2.0)
+        elif "attn" in name and name.endswith("bias") and "norm" not in name and "out_proj" not in name:
+            parameter.normal_(std=0.1)
 
 
 def spread_head(encoder: FaceEncoder, embeddings_ND: torch.Tensor, identity: Identity) -> None:

@@ -31,8 +31,17 @@ Crops = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Words = NDArray[np.int32]
 
-OPENVINO_PRECISION: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
-"""OpenVINO's own default is bf16 wherever the processor has it, so it is always told."""
+OPENVINO_PRECISION: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f32", "int8": "f32"}
+"""OpenVINO's own default is bf16 wherever the processor has it, so it is always told. Of an int8 graph
+this is what the rest is computed in (bf16 there was seen to be slower)."""
+
+OPENVINO_ARITHMETIC: dict[Precision, str] = {
+    "fp32": "float32",
+    "bf16": "bfloat16",
+    "fp16": "float32 with weights rounded to FP16",
+    "int8": "int8 where the graph quantises, float32 elsewhere",
+}
+"""What it then computes in, for reports."""
 
 
 class EncoderAnswer(NamedTuple):
@@ -58,6 +67,8 @@ class Runner(Protocol):
     """A model that can be loaded. Entering allocates, leaving frees; ``name`` labels reports."""
 
     name: str
+    arithmetic: str
+    """What it computes in, for reports."""
 
     def __enter__(self) -> Self: ...
 
@@ -118,7 +129,7 @@ class TorchRunner(_Loaded):
 
     def __init__(self, run: Path) -> None:
         """``run`` is a folder with model.json and weights.safetensors."""
-        self.name, self.path = "torch fp32", run
+        self.name, self.arithmetic, self.path = "torch fp32", "float32", run
 
     def __enter__(self) -> Self:
         """Load and check the weights."""
@@ -150,9 +161,10 @@ class TorchRunner(_Loaded):
 class OnnxRuntimeRunner(_Loaded):
     """An exported graph in ONNX Runtime on the CPU."""
 
-    def __init__(self, onnx: Path, *, threads: int | None = None) -> None:
-        """``threads`` None lets the engine take all cores."""
-        self.name, self.path, self.threads = "onnxruntime fp32", onnx, threads
+    def __init__(self, onnx: Path, precision: Precision = "fp32", *, threads: int | None = None) -> None:
+        """``precision`` is the graph's; ``threads`` None lets the engine take all cores."""
+        self.name, self.path, self.threads = f"onnxruntime {precision}", onnx, threads
+        self.arithmetic = "as the graph is typed; FP16 nodes in float32"
 
     def __enter__(self) -> Self:
         """Load the graph.
@@ -187,6 +199,7 @@ class OpenVinoRunner(_Loaded):
         """``threads`` None lets the engine take all cores."""
         self.name, self.path = f"openvino {precision}", onnx
         self.precision, self.threads = precision, threads
+        self.arithmetic = OPENVINO_ARITHMETIC[precision]
 
     def __enter__(self) -> Self:
         """Compile the graph.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.crops import read_crops
+from export.crops import NUM_CALIBRATION, demo_crops, read_crops
 from lnclip.errors import ConfigError
 from lnclip.preprocess import fit_input
 from lnclip.spec import PreprocessSpec
@@ -52,3 +52,23 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, spec: PreprocessSpec, text
     with pytest.raises(ConfigError) as caught:
         read_crops(write_index(tmp_path, text), spec)
     assert complaint in str(caught.value)
+
+
+def test_calibration_leaves_the_extremes_out_and_takes_evenly(tmp_path: Path, spec: PreprocessSpec) -> None:
+    rows = ["path,label"]
+    for number in range(NUM_CALIBRATION + 100):
+        Image.new("L", (32, 32), number % 256).convert("RGB").save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,real")
+    crops = read_crops(write_index(tmp_path, "\n".join(rows) + "\n"), spec)
+    chosen = crops.calibration()
+    assert len(chosen) == NUM_CALIBRATION
+    np.testing.assert_array_equal(chosen[[0, -1]], crops.crops[[0, NUM_CALIBRATION + 99]])
+    assert len(demo_crops(spec).calibration()) == 64
+
+
+def test_the_demos_faces_lie_where_the_spec_puts_them() -> None:
+    """Eyes are darker than the cheeks below them: template (0.34, 0.46) of a 224 px crop, shrunk by 1.3."""
+    faces = demo_crops(PreprocessSpec()).crops[:48].mean(axis=(0, 3))
+    for eye_x in (84, 140):
+        eye, cheek = (faces[y - 6 : y + 6, eye_x - 10 : eye_x + 10].mean() for y in (105, 133))
+        assert eye < cheek - 10

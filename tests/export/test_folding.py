@@ -33,8 +33,9 @@ def test_normalisation_folds_into_the_patch_convolution() -> None:
     spec, rng = PreprocessSpec(), np.random.default_rng(0)
     patch = rng.integers(0, 256, (1, 14, 14, 3), dtype=np.uint8)
     weight = rng.normal(size=(8, 3, 14, 14)).astype(np.float32) / 24
-    unfolded = np.einsum("nchw,ochw->no", normalise(patch, spec), weight)
-    folded = fold_pixels(weight, spec.mean, spec.std).rounded()
+    bias = rng.normal(size=8).astype(np.float32)
+    unfolded = np.einsum("nchw,ochw->no", normalise(patch, spec), weight) + bias
+    folded = fold_pixels(Linear(weight, bias), spec.mean, spec.std).rounded()
     pixels = patch.transpose(0, 3, 1, 2).astype(np.float32) - MIDDLE
     np.testing.assert_allclose(
         np.einsum("nchw,ochw->no", pixels, folded.weight) + folded.bias, unfolded, atol=TOLERANCE
@@ -42,14 +43,21 @@ def test_normalisation_folds_into_the_patch_convolution() -> None:
 
 
 def test_one_pixel_worked_out_by_hand() -> None:
-    # (51/255 - 0.4) / 0.5 = -0.4, (102/255 - 0.4) / 0.2 = 0, (255/255 - 0.4) / 0.3 = 2; weights 1, 2, 3 give 5.6.
+    # (51/255 - 0.4) / 0.5 = -0.4, (102/255 - 0.4) / 0.2 = 0, (255/255 - 0.4) / 0.3 = 2.
+    # Weights 1, 2, 3 give 5.6, and the bias is 10.
     weight = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
-    folded = fold_pixels(weight, (0.4, 0.4, 0.4), (0.5, 0.2, 0.3))
+    folded = fold_pixels(Linear(weight, np.array([10.0])), (0.4, 0.4, 0.4), (0.5, 0.2, 0.3))
     answer = (folded.weight.reshape(3) * [51 - 128, 102 - 128, 255 - 128]).sum() + folded.bias[0]
-    assert answer == pytest.approx(-0.4 + 0.0 + 6.0)
+    assert answer == pytest.approx(-0.4 + 0.0 + 6.0 + 10.0)
 
 
 def test_a_temperature_scales_weight_and_bias() -> None:
     folded = fold_scale(Linear(np.array([[2.0]]), np.array([4.0])), 0.5)
     assert folded.weight.tolist() == [[1.0]]
     assert folded.bias.tolist() == [2.0]
+
+
+def test_a_layer_scale_is_one_factor_for_each_output() -> None:
+    folded = fold_scale(Linear(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([5.0, 6.0])), np.array([10.0, 100.0]))
+    assert folded.weight.tolist() == [[10.0, 20.0], [300.0, 400.0]]
+    assert folded.bias.tolist() == [50.0, 600.0]

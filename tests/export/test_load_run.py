@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from export.onnx_export import export_run
 from lnclip.artifact import Artifact
 from lnclip.encoder import load_run
-from lnclip.errors import ArtifactError
+from lnclip.errors import ArtifactError, ConfigError
 from lnclip.identity import file_sha256
 
 Weights = dict[str, torch.Tensor]
@@ -65,3 +67,13 @@ def test_a_missing_file_is_named(random_run: Path, tmp_path: Path, name: str) ->
             (tmp_path / file).write_bytes((random_run / file).read_bytes())
     with pytest.raises(ArtifactError, match=name):
         load_run(tmp_path)
+
+
+def test_an_encoder_without_a_trained_head_is_not_exported(random_run: Path, tmp_path: Path) -> None:
+    alone = shutil.copytree(random_run, tmp_path / "alone")
+    artifact = Artifact.load(alone / "model.json")
+    untrained = artifact.provenance.model_copy(update={"head_trained": False})
+    artifact.model_copy(update={"provenance": untrained}).save(alone / "model.json")
+    with pytest.raises(ConfigError, match="alone is an encoder alone, its head is random: train it first"):
+        export_run(alone, tmp_path / "out", ["fp32"])
+    assert not (tmp_path / "out").exists()

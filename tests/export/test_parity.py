@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
-from export.crops import ParityCrops, synthetic_crops
+from export.crops import ParityCrops, demo_crops
 from export.onnx_export import export_run
 from export.parity import compare_engine, run_all
 from export.report import ParityReport
 from export.served_graph import build_graph
-from lnclip.artifact import Artifact
+from lnclip.artifact import Artifact, Precision
 from lnclip.encoder import load_run
 from lnclip.engines import EncoderAnswer, OnnxRuntimeRunner, TorchRunner, supports_bf16
 from lnclip.errors import ConfigError, ParityError, SetupError
@@ -38,15 +38,17 @@ def reference(random_run: Path, crops: ParityCrops) -> EncoderAnswer:
 def judge(random_run: Path, reference: EncoderAnswer, crops: ParityCrops, tmp_path: Path):
     """Export with altered weights or identity, then compare with the unaltered reference."""
 
-    def run(change=lambda _: None, shown: ParityCrops = crops, **identity: object):
+    def run(change=lambda _: None, shown: ParityCrops = crops, limits_of: Precision = "fp32", **identity: object):
         artifact, encoder = load_run(random_run)
         weights = {name: tensor.numpy().copy() for name, tensor in encoder.state_dict().items()}
         change(weights)
-        changed = artifact.identity.model_copy(update=identity)
-        onnx.save(build_graph(artifact.model_copy(update={"identity": changed}), weights), tmp_path / "encoder.onnx")
+        right = artifact.identity.model_copy(update={"precision": limits_of})
+        changed = right.model_copy(update=identity)
+        graph = build_graph(artifact.model_copy(update={"identity": changed}), weights)
+        onnx.save(graph.model, tmp_path / "encoder.onnx")
         with OnnxRuntimeRunner(tmp_path / "encoder.onnx") as runner, TorchRunner(random_run) as torch_runner:
             answers = reference if shown is crops else run_all(torch_runner, shown.crops)
-            return compare_engine(answers, runner, shown, artifact.identity)
+            return compare_engine(answers, runner, shown, right)
 
     return run
 
@@ -64,15 +66,37 @@ def swap_matrices(weights: dict[str, np.ndarray]) -> None:
     weights[a], weights[b] = weights[b], weights[a]
 
 
-def test_one_swapped_weight_matrix_fails(judge) -> None:
+ALL: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_one_swapped_weight_matrix_fails(judge, precision: Precision) -> None:
     with pytest.raises(ParityError, match=r"max \|dp\|.*worst crop: face/"):
-        judge(swap_matrices)
+        judge(swap_matrices, limits_of=precision)
 
 
-def test_exchanged_classes_fail(judge) -> None:
-    with pytest.raises(ParityError, match=r"max \|dp\|"):
+def with_swapped_matrices(artifact: Artifact, weights):
+    changed = {name: value.copy() for name, value in weights.items()}
+    swap_matrices(changed)
+    return build_graph(artifact, changed)
+
+
+def test_one_swapped_weight_matrix_fails_before_int8_is_made_of_it(
+    random_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within INT8's limits it could pass: two blocks' second MLP layers exchanged keep the ranks to 0.999."""
+    monkeypatch.setattr("export.graph_files.build_graph", with_swapped_matrices)
+    with pytest.raises(ParityError, match=r"onnxruntime fp32 disagrees .*max \|dp\|"):
+        export_run(random_run, tmp_path / "export", ["int8"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ALL)
+def test_exchanged_classes_fail(judge, precision: Precision) -> None:
+    with pytest.raises(ParityError, match=r"rank correlation|max \|dp\|"):
         judge(
-            lambda weights: weights.update({f"head.{end}": weights[f"head.{end}"][::-1] for end in ("weight", "bias")})
+            lambda weights: weights.update({f"head.{end}": weights[f"head.{end}"][::-1] for end in ("weight", "bias")}),
+            limits_of=precision,
         )
 
 
@@ -109,9 +133,31 @@ class ShuffledRunner(OnnxRuntimeRunner):
         return answer._replace(p_fake=np.roll(answer.p_fake, 1), embedding=np.roll(answer.embedding, 1, axis=0))
 
 
-def test_shuffled_crops_fail(exported: Path, random_run: Path, reference: EncoderAnswer, crops: ParityCrops) -> None:
+@pytest.mark.parametrize("precision", ALL)
+def test_shuffled_crops_fail(
+    random_run: Path, reference: EncoderAnswer, crops: ParityCrops, tmp_path: Path, precision: Precision
+) -> None:
+    artifact, encoder = load_run(random_run)
+    identity = artifact.identity.model_copy(update={"precision": precision})
+    weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
+    path = tmp_path / "encoder.onnx"
+    onnx.save(build_graph(artifact.model_copy(update={"identity": identity}), weights).model, path)
+    with ShuffledRunner(path) as runner, pytest.raises(ParityError, match=r"rank correlation|max \|dp\|"):
+        compare_engine(reference, runner, crops, identity)
+
+
+class BatchSensitiveRunner(OnnxRuntimeRunner):
+    """Answers a little more in one size of batch."""
+
+    def run(self, crops_NHWC: np.ndarray) -> EncoderAnswer:
+        answer = super().run(crops_NHWC)
+        return answer._replace(p_fake=answer.p_fake + np.float32(5e-3 * (len(crops_NHWC) == 7)))
+
+
+def test_an_answer_that_depends_on_the_batch_fails(exported: Path, random_run: Path, reference, crops) -> None:
     identity = Artifact.load(random_run / "model.json").identity
-    with ShuffledRunner(exported / "face_encoder.fp32.onnx") as runner, pytest.raises(ParityError, match=r"max \|dp\|"):
+    runner = BatchSensitiveRunner(exported / "face_encoder.fp32.onnx")
+    with runner, pytest.raises(ParityError, match=r"in a batch and alone differ by 0\.005"):
         compare_engine(reference, runner, crops, identity)
 
 
@@ -137,14 +183,14 @@ def test_report_covers_every_engine(exported: Path) -> None:
     assert report.sha256 == {name: file_sha256(exported / name)}
 
 
-def test_synthetic_crops_serve_where_none_are_given(random_run: Path, tmp_path: Path) -> None:
+def test_the_demos_crops_serve_where_none_are_given(random_run: Path, tmp_path: Path) -> None:
     report = export_run(random_run, tmp_path / "export", ["fp32"])
-    assert report.crops.source == "synthetic"
-    assert report.crops.count == 64
+    assert report.crops.source == "demo"
+    assert report.crops.count == 64 + 4
 
 
-def test_synthetic_crops_are_varied_and_always_the_same() -> None:
-    first, second = (synthetic_crops(PreprocessSpec(input_px=64)).crops for _ in range(2))
+def test_the_demos_crops_are_varied_and_always_the_same() -> None:
+    first, second = (demo_crops(PreprocessSpec(input_px=64)).crops for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first.mean(axis=(1, 2)).std() > 40
 
@@ -154,7 +200,7 @@ def exchange_classes(artifact: Artifact, weights):
 
 
 def test_a_failed_gate_exports_nothing(random_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.onnx_export.build_graph", exchange_classes)
+    monkeypatch.setattr("export.graph_files.build_graph", exchange_classes)
     with pytest.raises(ParityError):
         export_run(random_run, tmp_path / "export", ["fp32"])
     assert list(tmp_path.iterdir()) == []
@@ -167,7 +213,7 @@ def test_a_failed_gate_leaves_the_earlier_export(
     shutil.copytree(exported, out)
     before = {path.name: file_sha256(path) for path in out.iterdir()}
     with monkeypatch.context() as patch:
-        patch.setattr("export.onnx_export.build_graph", exchange_classes)
+        patch.setattr("export.graph_files.build_graph", exchange_classes)
         with pytest.raises(ParityError):
             export_run(random_run, out, ["fp32"])
     assert {path.name: file_sha256(path) for path in out.iterdir()} == before

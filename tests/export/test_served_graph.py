@@ -33,7 +33,8 @@ def write_graph(run: Path, path: Path, **identity: object) -> Artifact:
     artifact, encoder = load_run(run)
     changed = artifact.identity.model_copy(update=identity)
     artifact = artifact.model_copy(update={"identity": changed})
-    onnx.save(build_graph(artifact, {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}), path)
+    weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
+    onnx.save(build_graph(artifact, weights).model, path)
     return artifact
 
 
