@@ -12,7 +12,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test check train export serve stop score bench
+.PHONY: help setup lock demo test check train export publish release serve stop score bench
 
 help: ## Print this help
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -23,6 +23,7 @@ help: ## Print this help
 	@echo "  RUN=$(RUN)  EXPORT=$(EXPORT)  OUT=$(OUT)"
 	@echo "  ARGS=       more options and arguments for the command, e.g. make score ARGS='photos/ --concurrency 8'"
 	@echo "  CONFIG=     TOML file of make train"
+	@echo "  WEIGHTS=    published weights for make demo instead of training: file, folder, or hf:owner/name@revision"
 	@echo "  PYTHON=$(PYTHON)  the Python (3.11 or 3.12) that make setup starts from"
 
 setup: ## Make .venv and .venv-triton from the pinned files (up to 3 minutes, then half a second)
@@ -32,9 +33,9 @@ lock: setup ## Pin requirements.txt and server/requirements.txt anew from pyproj
 	$(PY) -m server.lock $(ARGS)
 
 demo: setup ## Media, training, export, Triton, scores and a report, on CPU without downloads (5 minutes)
-	$(PY) -m benchmarks demo $(ARGS)
+	$(PY) -m benchmarks demo $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(ARGS)
 
-test: setup ## All tests; make test ARGS='-m "not slow"' for those that take under a minute
+test: setup ## All tests; make test ARGS='-m "not slow"' for the quick ones, a few minutes
 	$(PY) -m pytest $(ARGS)
 
 check: setup ## ruff, mypy, codespell
@@ -48,6 +49,12 @@ train: setup ## LN-tune: CONFIG -> RUN
 
 export: setup ## RUN -> ONNX graphs with their proof of parity in EXPORT
 	$(PY) -m export onnx $(RUN) --out $(EXPORT) $(ARGS)
+
+publish: setup ## EXPORT -> the next version in build/repository; a running server answers with it at once
+	$(PY) -m export publish $(EXPORT) $(ARGS)
+
+release: setup ## Retrained to served: export RUN, publish it, and say how long each step took
+	$(PY) -m export release $(RUN) --out $(EXPORT) $(ARGS)
 
 serve: setup ## Publish EXPORT (with MTCNN as face detector where there is none) and start Triton on 127.0.0.1
 	$(PY) -m server init

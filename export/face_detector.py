@@ -30,23 +30,29 @@ def install_mtcnn(repository: Path) -> None:
         _install(card, Path(staging), repository / FOLDER)
 
 
-def install_retinaface(weights: Path | None, repository: Path) -> None:
+def install_retinaface(weights: Path | None, repository: Path, *, with_plan: bool = False) -> None:
     """Make RetinaFace ResNet-50 the repository's detector.
 
     Args:
         weights: .pth, .zip or .safetensors; None downloads the published ones.
         repository: the served one.
+        with_plan: also build what the production config loads, for the GPU here.
 
     Raises:
-        SetupError: the download failed.
+        SetupError: the download failed; or a plan is wanted, and there is no tensorrt or no GPU.
         ArtifactError: the weights are not retinaface-pytorch's.
     """
+    from export.detector_plan import PlanTarget, write_plan
     from export.retinaface_export import VERSION, write_retinaface
     from export.retinaface_weights import load_weights
 
+    target = PlanTarget.here() if with_plan else None
     given = load_weights(weights)
     with _staging(repository) as staging:
-        files = {name: file_sha256(Path(staging) / name) for name in write_retinaface(given.tensors, Path(staging))}
+        names = write_retinaface(given.tensors, Path(staging))
+        if target is not None:
+            names += write_plan(Path(staging), target)
+        files = {name: file_sha256(Path(staging) / name) for name in names}
         card = DetectorCard(name="retinaface", version=VERSION, weights_sha256={given.name: given.sha256}, files=files)
         _install(card, Path(staging), repository / FOLDER)
 
@@ -64,7 +70,7 @@ def _install(card: DetectorCard, staging: Path, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
-    for old in folder.glob("*.onnx"):
+    for old in (*folder.glob("*.onnx"), *folder.glob("*.plan*")):
         old.unlink()
     for name in card.files:
         (staging / name).replace(folder / name)

@@ -1,7 +1,7 @@
 """exports/NAME -> the next version of face_encoder in a served repository, whole or not at all.
 
-A candidate is made beside the versions under a name that Triton passes over, checked in a process of
-the serving environment, flushed to disk, and only then renamed to its number.
+A candidate is made beside the versions under a name that Triton passes over, checked in a server of
+its own, flushed to disk, and only then renamed to its number.
 """
 
 from __future__ import annotations
@@ -10,24 +10,21 @@ import fcntl
 import logging
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from export.report import GOLDEN_FILE, PARITY_FILE, ParityReport, model_file, onnx_file
+from export.candidate import Candidate, from_export
+from export.checking import check_apart
+from export.reloading import reload, server_on
 from lnclip import running
 from lnclip.artifact import Artifact, Flavour, Precision, Runtime
 from lnclip.contract import ENCODER
-from lnclip.engines import supports_bf16
-from lnclip.errors import PublishError, ServerError
-from lnclip.identity import file_sha256
-from lnclip.publication import versions
-from server.control import load_model
-from server.environment import SERVING_ENV
-from server.repository import encoder_adapter, init_repository
+from lnclip.errors import PublishError
+from lnclip.golden import Golden
+from lnclip.publication import WITHDRAWN, next_version, versions
+from server.repository import init_repository
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +32,25 @@ STAGING = ".publishing"
 """Below face_encoder/: Triton and ``lnclip.publication`` read folders with numbers for names only.
 Source: Triton docs, model_repository.md, "Model Versions"."""
 
-CHECK_TIMEOUT_S = 600
+REMOVED = ".removed"
+"""Likewise: an old version on its way out."""
+
+KEEP = 3
+"""Versions that stay: the one that serves and two to go back to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions:
+    """How a candidate becomes a version."""
+
+    keep: int = KEEP
+    """Versions that stay, the new one among them; at least 2."""
+
+    replace_spec: bool = False
+    """Whether the repository takes the candidate's preprocessing and sizes; no server may run on it then."""
+
+    run_dir: Path = running.RUN_DIR
+    """Where a running server is looked for."""
 
 
 def publish(
@@ -44,7 +59,7 @@ def publish(
     *,
     flavour: Flavour = "cpu",
     precision: Precision | None = None,
-    run_dir: Path = running.RUN_DIR,
+    options: PublishOptions | None = None,
 ) -> int:
     """Make an export the newest version, and let a server that runs on the repository load it.
 
@@ -52,8 +67,8 @@ def publish(
         exports: folder of ``export onnx``.
         repository: made if need be.
         flavour: which engine the version is for.
-        precision: None takes bf16 where it was exported and this processor has it, else fp32.
-        run_dir: where a running server is looked for.
+        precision: None takes the best that was exported, see ``candidate.from_export``.
+        options: by default ``PublishOptions()``.
 
     Returns:
         The version.
@@ -61,83 +76,64 @@ def publish(
     Raises:
         PublishError: the candidate is incomplete, fails its check, or does not fit the repository;
             nothing has changed then.
+        WithdrawnError: the running server could not answer with it; the version before serves.
         ArtifactError: a model.json cannot be read.
     """
-    if flavour != "cpu":
-        raise PublishError("the gpu flavour needs a TensorRT plan, and there is no export of plans yet: --flavour cpu")
-    artifact = _exported(exports, precision)
-    precision = artifact.identity.precision
-    limit = _proven_limit(exports, artifact)
-    server = _server_on(repository, flavour, run_dir)
-    _check_fits(repository, artifact)
+    return put_in(from_export(exports, flavour, precision), repository, options or PublishOptions())
+
+
+def put_in(candidate: Candidate, repository: Path, options: PublishOptions) -> int:
+    """Make a candidate the newest version; arguments, result and errors as of ``publish``."""
+    server = server_on(repository, candidate.flavour, options.run_dir)
+    identity = candidate.artifact.identity
+    _check_fits(repository, candidate.artifact, server, replace_spec=options.replace_spec)
     encoder = repository / ENCODER
     encoder.mkdir(parents=True, exist_ok=True)
     with _locked(encoder):
-        version = max(versions(encoder), default=0) + 1
-        staging = encoder / STAGING
-        shutil.rmtree(staging, ignore_errors=True)  # left by a publish that was killed
-        staging.mkdir()
+        shutil.rmtree(encoder / WITHDRAWN, ignore_errors=True)
         try:
-            _fill(staging, exports, artifact)
-            engine = _check_apart(staging, exports / GOLDEN_FILE, limit)
-            runtime = Runtime(flavour=flavour, engine=engine)
-            artifact.model_copy(update={"runtime": runtime}).save(staging / "model.json")
-            _flush(staging)
-            if not (encoder / "config.pbtxt").is_file() or not versions(encoder):
-                init_repository(repository, artifact)
-            staging.rename(encoder / str(version))
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        _flush_folder(encoder)
+            version = _place(candidate, repository, replace_spec=options.replace_spec)
+        except OSError as error:
+            raise PublishError(f"{repository} cannot be written, nothing is published: {error}") from error
         if server is not None:
-            _reload(server, encoder / str(version))
-    state = "answers now" if server else "is there; no server runs on this repository"
-    log.info(
-        "face_encoder version %d (%s, artifact %s) %s", version, precision, artifact.identity.artifact_id.hex, state
-    )
+            reload(server, version, Golden.load(version / candidate.golden.name), identity, candidate.max_dp)
+        _prune(encoder, options.keep)
+    now = "answers now" if server else "is there; no server runs on this repository"
+    log.info("version %s (%s, artifact %s) %s", version.name, identity.precision, identity.artifact_id.hex, now)
+    return int(version.name)
+
+
+def _place(candidate: Candidate, repository: Path, *, replace_spec: bool) -> Path:
+    """Make the version folder, have it checked, and give it its number."""
+    encoder = repository / ENCODER
+    staging = encoder / STAGING
+    shutil.rmtree(staging, ignore_errors=True)  # left by a publish that was killed
+    staging.mkdir()
+    try:
+        for name, source in candidate.files.items():
+            shutil.copyfile(source, staging / name)
+        candidate.artifact.save(staging / "model.json")
+        engine = check_apart(candidate, staging)
+        shutil.rmtree(staging / "__pycache__", ignore_errors=True)  # of the adapter, by the check's server
+        runtime = Runtime(flavour=candidate.flavour, engine=engine)
+        candidate.artifact.model_copy(update={"runtime": runtime}).save(staging / "model.json")
+        _flush(staging)
+        if replace_spec or not versions(encoder) or not (encoder / "config.pbtxt").is_file():
+            init_repository(repository, candidate.artifact)
+        version = staging.rename(encoder / str(next_version(encoder)))
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    _flush_folder(encoder)
     return version
 
 
-def _exported(exports: Path, precision: Precision | None) -> Artifact:
-    """What an export says of one of its graphs, by default the best for this processor."""
-    if precision is None:
-        precision = "bf16" if (exports / model_file("bf16")).is_file() and supports_bf16() else "fp32"
-    path = exports / model_file(precision)
-    if not path.is_file():
-        raise PublishError(
-            f"{exports} holds no {precision} export: python -m export onnx RUN --out {exports} --precision {precision}"
-        )
-    return Artifact.load(path)
-
-
-def _proven_limit(exports: Path, artifact: Artifact) -> float:
-    """The |dp| that the export was proven to keep.
+def _check_fits(
+    repository: Path, artifact: Artifact, server: running.RunningServer | None, *, replace_spec: bool
+) -> None:
+    """A repository has one spec and one embedding size, those of its first version unless it is told to change.
 
     Raises:
-        PublishError: parity.json does not speak of exactly these files.
-    """
-    identity = artifact.identity
-    path = exports / PARITY_FILE
-    try:
-        report = ParityReport.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise PublishError(f"{path} cannot be read: {error}. Export again.") from error
-    onnx = exports / onnx_file(identity.precision)
-    limits = [
-        comparison.limits.max_dp
-        for comparison in report.comparisons
-        if comparison.artifact_id == identity.artifact_id.hex
-    ]
-    if not onnx.is_file() or not limits or report.sha256.get(onnx.name) != file_sha256(onnx):
-        raise PublishError(f"{path} does not prove {onnx.name} and {model_file(identity.precision)}: export again")
-    return min(limits)
-
-
-def _check_fits(repository: Path, artifact: Artifact) -> None:
-    """A repository has one spec and one embedding size, those of its first version.
-
-    Raises:
-        PublishError: the artifact has others.
+        PublishError: the artifact has others, or the change would reach a running server half.
     """
     published = versions(repository / ENCODER)
     if not published:
@@ -150,25 +146,19 @@ def _check_fits(repository: Path, artifact: Artifact) -> None:
         "the embedding size": (there.encoder.width, new.encoder.width),
     }
     changed = [f"{what} ({old} there, {now} here)" for what, (old, now) in sides.items() if old != now]
-    if changed:
+    if not changed:
+        return
+    differs = f"{repository} serves version {published[-1]}, which differs in {' and '.join(changed)}"
+    if not replace_spec:
         raise PublishError(
-            f"{repository} serves version {published[-1]}, which differs in {' and '.join(changed)}: "
-            "publish into a folder of its own with --repository DIR and serve that one"
+            f"{differs}: publish with --replace-spec while no server runs on it, "
+            "or into a folder of its own with --repository DIR and serve that one"
         )
-
-
-def _server_on(repository: Path, flavour: Flavour, run_dir: Path) -> running.RunningServer | None:
-    """The server that serves this very folder.
-
-    Raises:
-        PublishError: it runs another flavour, and could not load the version.
-    """
-    server = running.find(run_dir)
-    if server is None or server.repository.resolve() != repository.resolve():
-        return None
-    if server.flavour != flavour:
-        raise PublishError(f"the server on {repository} runs flavour {server.flavour}: publish that one, or stop it")
-    return server
+    if server is not None:
+        raise PublishError(
+            f"{differs}, and a running server takes a new preprocessing at its start only: python -m server stop, "
+            "publish with --replace-spec, python -m server start"
+        )
 
 
 @contextmanager
@@ -190,32 +180,6 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _fill(staging: Path, exports: Path, artifact: Artifact) -> None:
-    shutil.copyfile(exports / onnx_file(artifact.identity.precision), staging / "model.onnx")
-    shutil.copyfile(encoder_adapter(), staging / "model.py")
-    artifact.save(staging / "model.json")
-
-
-def _check_apart(staging: Path, golden: Path, max_dp: float) -> str:
-    """Load the candidate as Triton will, in a process of its own; returns the engine.
-
-    Raises:
-        PublishError: it failed, with what it said.
-    """
-    python = SERVING_ENV / "bin" / "python"
-    command = [str(python), "-m", "lnclip.golden", str(staging), str(golden), str(max_dp)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False)
-    except FileNotFoundError as error:
-        raise PublishError(f"{python} is missing: make setup") from error
-    except subprocess.TimeoutExpired as error:
-        raise PublishError(f"the candidate gave no answer within {CHECK_TIMEOUT_S} s") from error
-    if done.returncode:
-        said = done.stderr.strip().rpartition("\n")[2].removeprefix("error: ")
-        raise PublishError(f"the candidate fails its check and is not published: {said}")
-    return done.stdout.strip()
-
-
 def _flush(folder: Path) -> None:
     """Everything below a folder onto the disk, so that no crash leaves a version with holes."""
     for path in folder.iterdir():
@@ -232,16 +196,11 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _reload(server: running.RunningServer, version: Path) -> None:
-    """Let the server take the version, or take the version away again.
-
-    Raises:
-        PublishError: the server refused it; it goes on with what it had.
-    """
-    try:
-        load_model(server, ENCODER)
-    except ServerError as error:
-        withdrawn = version.with_name(f"{STAGING}-withdrawn")
-        version.rename(withdrawn)
-        shutil.rmtree(withdrawn)
-        raise PublishError(f"the server refused version {version.name}, so it is withdrawn: {error}") from error
+def _prune(encoder: Path, keep: int) -> None:
+    """Remove the oldest versions; each leaves under another name, so that none is ever there in part."""
+    removed = encoder / REMOVED
+    for version in versions(encoder)[:-keep]:
+        shutil.rmtree(removed, ignore_errors=True)
+        (encoder / str(version)).rename(removed)
+        log.info("version %d gives way: %d stay", version, keep)
+    shutil.rmtree(removed, ignore_errors=True)

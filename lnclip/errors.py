@@ -9,6 +9,7 @@ LnclipError
 |-- EngineError     an engine answered what no model can mean (NaN)
 |-- ParityError     an exported graph disagrees with the reference beyond tolerance
 |-- PublishError    a candidate cannot go into the repository
+|   `-- WithdrawnError  it was there, but the running server could not answer with it
 `-- ServerError     Triton does not run, refused, timed out, or does not have the model
 """
 
@@ -57,6 +58,10 @@ class ParityError(LnclipError):
 
 class PublishError(LnclipError):
     """A candidate cannot go into the repository."""
+
+
+class WithdrawnError(PublishError):
+    """A version was published, but the running server could not answer with it: it was taken away again."""
 
 
 class ServerError(LnclipError):

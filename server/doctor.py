@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from lnclip.errors import LnclipError
 from lnclip.running import RUN_DIR
-from server import environment, interpreters, ports, run_folder, shared_memory
+from server import environment, image, interpreters, ports, run_folder, shared_memory
 from server.launch import triton_folder
 from server.repository import REPOSITORY, check_servable, model_names
 from server.status import inspect
@@ -45,6 +45,7 @@ def examine(repository: Path = REPOSITORY, run_dir: Path = RUN_DIR) -> Iterator[
     yield _tritonserver()
     yield from _serving_imports()
     yield from _machine()
+    yield _tensorrt()
     yield _repository(repository)
     yield _shared_memory(repository)
     yield _ports()
@@ -116,6 +117,16 @@ def _machine() -> Iterator[Finding]:
     text = f"{available / 2**30:.1f} GiB available"
     enough = available >= MEMORY_BYTES
     yield Finding("memory", enough, text if enough else f"{text}, {MEMORY_BYTES / 2**30:.0f} GiB are needed")
+
+
+def _tensorrt() -> Finding:
+    found = environment.installed_version(image.TENSORRT_PACKAGE, environment.PROJECT_ENV)
+    if found is None:
+        return Finding("tensorrt", True, f"not installed; only plans for GPUs need it ({image.TENSORRT})")
+    if found != image.TENSORRT:
+        text = f"{found}, but {image.TRITON_IMAGE} loads plans of {image.TENSORRT} alone: install that one"
+        return Finding("tensorrt", False, text)
+    return Finding("tensorrt", True, f"{found}, as in {image.TRITON_IMAGE}")
 
 
 def _repository(repository: Path) -> Finding:

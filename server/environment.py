@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,12 @@ def minor_version(environment: Path) -> int:
     for folder in environment.glob("lib/python3.*"):
         return int(folder.name.removeprefix("python3."))
     raise MissingError(f"{environment} is not there: run make setup")
+
+
+def installed_version(package: str, environment: Path) -> str | None:
+    """The version of a package in an environment, or None."""
+    folders = [str(folder) for folder in environment.glob("lib/python3.*/site-packages")]
+    return next((found.version for found in metadata.distributions(name=package, path=folders)), None)
 
 
 def find_uv(python: Interpreter) -> str:

@@ -50,9 +50,7 @@ def init_repository(repository: Path, artifact: Artifact | None = None, *, sourc
         raise ConfigError(f"{source} holds no models")
     if artifact is None and (published := versions(repository / ENCODER)):
         artifact = Artifact.load(repository / ENCODER / str(published[-1]) / "model.json")
-    sizes = None
-    if artifact is not None:
-        sizes = Sizes(S=artifact.identity.spec.input_px, D=artifact.identity.encoder.width)
+    sizes = None if artifact is None else _sizes(artifact)
     for name in models:
         _copy_configs(source, repository, name, sizes)
         if name != ENCODER:
@@ -60,8 +58,20 @@ def init_repository(repository: Path, artifact: Artifact | None = None, *, sourc
     if ENSEMBLE in models:
         (repository / ENSEMBLE / "1").mkdir(parents=True, exist_ok=True)
     if artifact is not None and ALIGNER in models:
-        spec = artifact.identity.spec.model_dump_json(indent=2) + "\n"
-        _write(repository / ALIGNER / "1" / "spec.json", spec.encode())
+        _write_spec(repository, artifact)
+
+
+def init_encoder_alone(repository: Path, artifact: Artifact, version: Path) -> None:
+    """Make a repository with nothing but one version of the encoder, to try it out; nothing large is copied.
+
+    Args:
+        repository: the folder to make.
+        artifact: decides the sizes and the spec, as in the whole repository.
+        version: the complete version folder.
+    """
+    _copy_configs(SOURCE, repository, ENCODER, _sizes(artifact))
+    _write_spec(repository, artifact)  # the adapter reads it; without a config the aligner is no model here
+    (repository / ENCODER / "1").symlink_to(version.resolve(), target_is_directory=True)
 
 
 def model_names(repository: Path) -> list[str]:
@@ -90,6 +100,15 @@ def check_servable(repository: Path, flavour: Flavour) -> list[str]:
     if missing:
         raise SetupError(f"{repository} cannot be served, it has {'; '.join(missing)}")
     return models
+
+
+def _sizes(artifact: Artifact) -> Sizes:
+    return Sizes(S=artifact.identity.spec.input_px, D=artifact.identity.encoder.width)
+
+
+def _write_spec(repository: Path, artifact: Artifact) -> None:
+    spec = artifact.identity.spec.model_dump_json(indent=2) + "\n"
+    _write(repository / ALIGNER / "1" / "spec.json", spec.encode())
 
 
 def _option(repository: Path) -> str:

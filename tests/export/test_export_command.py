@@ -59,5 +59,6 @@ def test_every_command_explains_itself() -> None:
     commands = app.registered_commands + [
         command for group in app.registered_groups for command in group.typer_instance.registered_commands
     ]
-    assert {command.callback.__name__ for command in commands} == {"onnx", "publish", "mtcnn", "retinaface"}
+    names = {"onnx", "engine", "refit", "publish", "rollback", "release", "mtcnn", "retinaface"}
+    assert {command.callback.__name__ for command in commands} == names
     assert all(command.callback.__doc__ for command in commands)

@@ -1,12 +1,14 @@
 """The doctor names what is wrong, each with its remedy."""
 
 import json
+import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
-from server import doctor, environment, interpreters, ports, shared_memory
+from server import doctor, environment, image, interpreters, ports, shared_memory
 from server.probe import probe
 from server.repository import init_repository
 from tests.conftest import ROOT
@@ -38,6 +40,25 @@ def test_a_missing_libpython_is_a_problem_with_its_package(monkeypatch):
     finding = doctor._libpython()
     assert not finding.ok
     assert "apt-get install libpython3.1" in finding.text
+
+
+def test_another_tensorrt_than_the_image_s_is_a_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "PROJECT_ENV", tmp_path)
+    assert doctor._tensorrt() == ("tensorrt", True, "not installed; only plans for GPUs need it (11.1.0.106)")
+    for version, ok in (("11.1.0.106", True), ("11.3.0.1", False)):
+        shutil.rmtree(tmp_path / "lib", ignore_errors=True)
+        metadata = tmp_path / "lib" / "python3.11" / "site-packages" / f"tensorrt_cu13-{version}.dist-info" / "METADATA"
+        metadata.parent.mkdir(parents=True)
+        metadata.write_text(f"Metadata-Version: 2.1\nName: tensorrt-cu13\nVersion: {version}\n")
+        finding = doctor._tensorrt()
+        assert finding.ok == ok
+        assert version in finding.text
+        assert "tritonserver:26.07-py3" in finding.text
+
+
+def test_the_extra_is_the_image_s_tensorrt():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"]["tensorrt"] == [f"{image.TENSORRT_PACKAGE}=={image.TENSORRT}"]
 
 
 def test_a_repository_that_is_not_made_yet_is_no_problem_a_half_made_one_is(tmp_path):
