@@ -64,11 +64,13 @@ def run_demo(out: Path, settings: list[str], weights: str | None = None) -> str:
     _step("export", "face-detector", "mtcnn", "--repository", repository)
     detector = repository / "face_detector" / "1"
     _step("training", "demo-data", "--out", data, "--detector", detector)
-    _step("training", "prepare", data / "train.csv", "--out", crops, "--detector", detector)
+    calibration: list[object] = []  # imported weights: export's own few crops, for a large encoder is slow here
     if weights is None:
+        _step("training", "prepare", data / "train.csv", "--out", crops, "--detector", detector, "--workers", 2)
+        calibration = ["--calibration", crops / "index.csv"]
         overrides = [word for pair in (f"train_index={crops / 'index.csv'}", *settings) for word in ("--set", pair)]
         _step("training", "fit", "--config", CONFIG, "--out", run, *overrides)
-    _step("export", "onnx", run, "--out", out / "export", "--calibration", crops / "index.csv")
+    _step("export", "onnx", run, "--out", out / "export", *calibration)
     _step("export", "publish", out / "export", "--repository", repository)
     with _server(repository, out / ".run"):
         media = [data / name for name in ("test", "heldout", "extra")]

@@ -61,7 +61,8 @@ def run_training(setting: Setting, rounds: int, steps: int, out: Path) -> str:
         _check_losses(first)
         samples: dict[Variant, list[Measured]] = {variant: [] for variant in VARIANTS}
         for number in range(rounds):
-            for variant in VARIANTS:
+            turn = number % len(VARIANTS)  # who goes first changes: what runs after the largest one may suffer for it
+            for variant in VARIANTS[turn:] + VARIANTS[:turn]:
                 samples[variant].append(_ask(variant, pipes[variant], steps))
             log.info(
                 "round %d of %d: %s",

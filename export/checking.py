@@ -76,6 +76,7 @@ def _server_of(candidate: Candidate, staging: Path) -> Iterator[RunningServer]:
         if recorded(run_dir) is not None:
             stop(run_dir)
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(staging / "__pycache__", ignore_errors=True)  # of the adapter: no part of a version
 
 
 def _check_plan(candidate: Candidate, staging: Path) -> str:

@@ -1,6 +1,6 @@
 """Which parameters learn: the head always, and of the encoder what a mode names.
 
-Legend: N faces, T tokens, D width, H attention heads.
+Legend: N faces, T tokens, Q of them asking, D width, H attention heads.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ class LayeredAttention(nn.Module):
         self.in_proj.weight, self.in_proj.bias = plain.in_proj_weight, plain.in_proj_bias
         self.out_proj = plain.out_proj
 
-    def forward(self, x_NTD: Tensor, *_same: Tensor, **_unmasked: object) -> tuple[Tensor, None]:
-        """Called like the original; key and value are the query."""
+    def forward(self, asking_NQD: Tensor, x_NTD: Tensor, *_same: Tensor, **_unmasked: object) -> tuple[Tensor, None]:
+        """Called like the original; the tokens that ask are the first of those that answer."""
         q_k_v = self.in_proj(x_NTD).unflatten(2, (3, self.num_heads, -1))
         q_NHTd, k_NHTd, v_NHTd = q_k_v.permute(2, 0, 3, 1, 4)
-        values_NHTd = nn.functional.scaled_dot_product_attention(q_NHTd, k_NHTd, v_NHTd)
-        return self.out_proj(values_NHTd.transpose(1, 2).flatten(2)), None
+        q_NHQd = q_NHTd[:, :, : asking_NQD.shape[1]]
+        values_NHQd = nn.functional.scaled_dot_product_attention(q_NHQd, k_NHTd, v_NHTd)
+        return self.out_proj(values_NHQd.transpose(1, 2).flatten(2)), None
 
     def plain(self) -> Attention:
         """The same parameters in the tower's own module."""
