@@ -49,8 +49,10 @@ class Attention(nn.MultiheadAttention):
         else:
             asking = nn.functional.linear(query, weight[:width], bias[:width])
             keys, values = nn.functional.linear(key, weight[width:], bias[width:]).chunk(2, dim=2)
-        heads = (part.view(*part.shape[:2], self.num_heads, -1).transpose(1, 2) for part in (asking, keys, values))
-        mixed = nn.functional.scaled_dot_product_attention(*heads)
+        asking, keys, values = (
+            part.view(*part.shape[:2], self.num_heads, -1).transpose(1, 2) for part in (asking, keys, values)
+        )
+        mixed = nn.functional.scaled_dot_product_attention(asking, keys, values)
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), None
 
 
