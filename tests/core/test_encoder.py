@@ -144,3 +144,18 @@ def test_every_tensor_is_accounted_for(run, change, complaint):
     artifact.model_copy(update={"identity": identity}).save(run / "model.json")
     with pytest.raises(ArtifactError, match=complaint):
         load_run(run)
+
+
+def test_the_clip_tower_says_what_open_clips_own_says() -> None:
+    """Ours has another attention, QuickGELU and last block; open_clip's takes the same weights."""
+    from open_clip.transformer import QuickGELU, VisionTransformer
+
+    torch.manual_seed(0)
+    ours = FaceEncoder(KNOWN["demo-4x192-p32"], "quick_gelu", 224).visual.eval()
+    theirs = VisionTransformer(
+        image_size=224, patch_size=32, width=192, layers=4, heads=3, mlp_ratio=4.0, act_layer=QuickGELU, output_dim=192
+    ).eval()
+    theirs.proj = None
+    theirs.load_state_dict(ours.state_dict())
+    pixels = torch.randn(3, 3, 224, 224)
+    torch.testing.assert_close(ours(pixels), theirs(pixels), atol=2e-6, rtol=0)
