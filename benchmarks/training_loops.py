@@ -67,11 +67,12 @@ def serve_variant(variant: Variant, setting: Setting, pipe: Connection) -> None:
     side = KNOWN[setting.encoder].spec.input_px
     pixels = torch.randn(setting.batch_size, 3, side, side, device=device)
     columns = torch.arange(setting.batch_size, device=device) % 2
-    ours = FaceEncoder(KNOWN[setting.encoder], "quick_gelu", side)
+    ours, theirs = twins(setting.encoder)
     if variant == "ours":
         step, trainable = _our_step(ours, setting, (pixels, columns))
     else:
-        step, trainable = _papers_step(ours, setting, (pixels, columns), full=variant == "full")
+        step, trainable = _papers_step(theirs, ours.head, (pixels, columns), full=variant == "full")
+    del ours, theirs  # the step keeps what it needs: memory shall be of one network
     while count := pipe.recv():
         _wait(device)
         began = time.perf_counter()
@@ -95,7 +96,7 @@ def _our_step(encoder: FaceEncoder, setting: Setting, batch: tuple[Tensor, Tenso
     def step() -> float:
         with _autocast(pixels.device):
             encoding = encoder.classify(visual(pixels))
-            loss = compute(encoding, columns, config, (encoding.embedding, columns)).total
+            loss = compute(encoding, columns, config).total
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad()
@@ -104,12 +105,9 @@ def _our_step(encoder: FaceEncoder, setting: Setting, batch: tuple[Tensor, Tenso
     return step, sum(p.numel() for p in encoder.parameters() if p.requires_grad)
 
 
-def _papers_step(
-    encoder: FaceEncoder, setting: Setting, batch: tuple[Tensor, Tensor], *, full: bool
-) -> tuple[Step, int]:
-    """The papers' loop on our weights, renamed for transformers."""
+def _papers_step(vision: nn.Module, head: nn.Linear, batch: tuple[Tensor, Tensor], *, full: bool) -> tuple[Step, int]:
+    """The papers' loop."""
     pixels, columns = batch
-    vision, head = transformers_twin(encoder, setting.encoder)
     vision, head = vision.to(pixels.device).train(), head.to(pixels.device)
     if not full:
         for name, parameter in vision.named_parameters():
@@ -133,9 +131,11 @@ def _papers_step(
     return step, sum(p.numel() for p in trainable)
 
 
-def transformers_twin(encoder: FaceEncoder, name: str) -> tuple[nn.Module, nn.Linear]:
-    """A CLIPVisionModel of transformers and a head, with the weights of ``encoder``."""
+def twins(name: str) -> tuple[FaceEncoder, nn.Module]:
+    """A random encoder of ours, and a CLIPVisionModel of transformers with the same weights."""
     from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    from training.published.layouts import convert
 
     shape = KNOWN[name]
     vision = CLIPVisionModel(
@@ -148,34 +148,11 @@ def transformers_twin(encoder: FaceEncoder, name: str) -> tuple[nn.Module, nn.Li
             patch_size=shape.patch_px,
         )
     )
-    names = {  # ours -> transformers', where one tensor stays one
-        "class_embedding": "embeddings.class_embedding",
-        "conv1": "embeddings.patch_embedding",
-        "positional_embedding": "embeddings.position_embedding.weight",
-        "ln_pre": "pre_layrnorm",
-        "ln_post": "post_layernorm",
-        "transformer.resblocks": "encoder.layers",
-        "ln_1": "layer_norm1",
-        "ln_2": "layer_norm2",
-        "attn.out_proj": "self_attn.out_proj",
-        "mlp.c_fc": "mlp.fc1",
-        "mlp.c_proj": "mlp.fc2",
-    }
-    weights: dict[str, Tensor] = {}
-    for key, tensor in encoder.visual.state_dict().items():
-        renamed = key
-        for ours, theirs in names.items():
-            renamed = renamed.replace(ours, theirs)
-        if "attn.in_proj_" not in renamed:
-            weights[renamed] = tensor
-            continue
-        prefix, _, kind = renamed.rpartition("attn.in_proj_")
-        for part, piece in zip("qkv", tensor.chunk(3), strict=True):
-            weights[f"{prefix}self_attn.{part}_proj.{kind}"] = piece
-    expected = vision.state_dict()
-    lead = "vision_model." if any(key.startswith("vision_model.") for key in expected) else ""
-    vision.load_state_dict({f"{lead}{key}": tensor for key, tensor in weights.items()})
-    return vision, encoder.head
+    lead = "vision_model."
+    theirs = {lead + key.removeprefix(lead): tensor for key, tensor in vision.state_dict().items()}
+    encoder = FaceEncoder(shape, "quick_gelu", shape.spec.input_px)
+    encoder.visual.load_state_dict(convert(theirs).weights)
+    return encoder, vision
 
 
 def _autocast(device: torch.device) -> torch.autocast:

@@ -29,22 +29,21 @@ class Losses(NamedTuple):
     uniformity: Tensor
 
 
-def compute(encoding: Encoding, columns_N: Tensor, config: TrainConfig, joint: tuple[Tensor, Tensor]) -> Losses:
+def compute(encoding: Encoding, columns_N: Tensor, config: TrainConfig) -> Losses:
     """Loss of one batch.
 
     Args:
-        encoding: of this device's faces.
+        encoding: of the faces of all devices.
         columns_N: the logit that each of their labels names.
         config: gives label smoothing and weights.
-        joint: embedding and columns of all devices' faces, for the two terms that compare faces.
     """
     cross_entropy = nn.functional.cross_entropy(
         encoding.logits.float(), columns_N, label_smoothing=config.label_smoothing
     )
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.alignment_weight > 0):
-        aligned = alignment(*joint)
+        aligned = alignment(encoding.embedding, columns_N)
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.uniformity_weight > 0):
-        uniform = uniformity(joint[0])
+        uniform = uniformity(encoding.embedding)
     total = cross_entropy
     if config.alignment_weight:
         total = total + config.alignment_weight * aligned

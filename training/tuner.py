@@ -64,7 +64,7 @@ class Tuner(LightningModule):  # type: ignore[misc]  # Lightning is not analysed
         )
         mixed, columns = mix(features_JD, columns_J, self.config.slerp, generator)
         encoding = self.encoder.classify(mixed)
-        losses = compute(encoding, columns, self.config, (encoding.embedding, columns))
+        losses = compute(encoding, columns, self.config)
         self._note(losses)
         if not math.isfinite(self.values["loss"]):
             self._stop(features_JD.detach(), gathered(batch.indices))

@@ -6,21 +6,18 @@ import os
 import pytest
 import torch
 
-from benchmarks.training_loops import Setting, transformers_twin
+from benchmarks.training_loops import Setting, twins
 from benchmarks.training_speed import _check_losses, run_training
-from lnclip.architecture import KNOWN
-from lnclip.encoder import FaceEncoder
 from lnclip.errors import LnclipError
 
 
 def test_the_papers_encoder_has_our_weights():
     torch.manual_seed(0)
-    encoder = FaceEncoder(KNOWN["demo-4x192-p32"], "quick_gelu", 224).eval()
-    vision, head = transformers_twin(encoder, "demo-4x192-p32")
+    encoder, vision = twins("demo-4x192-p32")
     pixels = torch.randn(2, 3, 224, 224)
     with torch.inference_mode():
-        theirs = head(torch.nn.functional.normalize(vision.eval()(pixel_values=pixels).pooler_output, dim=1))
-        torch.testing.assert_close(theirs, encoder(pixels).logits, atol=1e-5, rtol=0)
+        theirs = encoder.head(torch.nn.functional.normalize(vision.eval()(pixel_values=pixels).pooler_output, dim=1))
+        torch.testing.assert_close(theirs, encoder.eval()(pixels).logits, atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow

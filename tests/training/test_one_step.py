@@ -114,7 +114,7 @@ def our_steps(encoder, pixels, columns):
             group["lr"] = learning_rate(CONFIG, step, STEPS_PER_EPOCH)
         optimiser.zero_grad()
         encoding = encoder.train()(pixels)
-        loss = compute(encoding, columns, CONFIG, (encoding.embedding, columns)).total
+        loss = compute(encoding, columns, CONFIG).total
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
