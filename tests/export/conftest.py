@@ -44,9 +44,9 @@ def copy_of_export(exported: Path, tmp_path: Path) -> Path:
 
 
 def encoder_files(repository: Path) -> list[str]:
-    """What lies in the version folders, and in hidden ones."""
+    """What lies in the version folders, and in hidden ones, beside the bytecode that a server makes there."""
     folder = repository / "face_encoder"
-    return sorted(str(path.relative_to(folder)) for path in folder.glob("[0-9.]*/*"))
+    return sorted(str(path.relative_to(folder)) for path in folder.glob("[0-9.]*/*") if path.name != "__pycache__")
 
 
 def pretend_server(repository: Path, run_dir: Path, **changes: object) -> None:
