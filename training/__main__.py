@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from lnclip.commands import run
+from lnclip.index import Label
+from lnclip.sampling import DEFAULT_CHOICE, FrameChoice, Sampling
 from training.data.faceforensics import Compression
-from training.data.frames import DEFAULT_CHOICE, FrameChoice, Sampling
-from training.data.index import Label
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -58,8 +58,8 @@ def evaluate(
     ] = False,
 ) -> None:
     """Metrics of frames and videos, per data set and in the mean. Prints a table."""
+    from lnclip.evaluation_table import summary
     from training.assessment.evaluation import evaluate as evaluate_run
-    from training.assessment.tables import summary
 
     found = evaluate_run(run_folder, index or (), out, benchmarks=benchmarks, labels=labels, robustness=robustness)
     typer.echo(summary(found))

@@ -13,8 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from lnclip.errors import ArtifactError, ConfigError
+from lnclip.index import Item
 from training.config import TrainConfig
-from training.data.index import Item
 from training.provenance import rows_sha256
 
 

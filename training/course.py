@@ -25,11 +25,11 @@ from torch.utils.data import DataLoader
 from lnclip.artifact import Artifact
 from lnclip.encoder import count_parameters
 from lnclip.errors import ConfigError
-from training.assessment.scoring import pool_videos
+from lnclip.index import Item
+from lnclip.pooling import pool_videos
 from training.checkpoints import Checkpoints, beginning, check_beginning, steps_done
 from training.config import TrainConfig
 from training.crops import CropDataset, Pixels, Stripe, training_batches
-from training.data.index import Item
 from training.progress import described, display, loggers
 from training.provenance import describe_run
 from training.runs import start, write_run

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lnclip.index import Item
 from lnclip.preprocess import fit_input, normalise
 from training.assessment.scoring import read_pixels
 from training.augmentation import augment
 from training.config import TrainConfig
-from training.data.index import Item
 
 Pixels = NDArray[np.uint8]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from lnclip.errors import ConfigError
+from lnclip.index import Item
 from training.config import TrainConfig
 from training.data.checking import readable
-from training.data.index import Item
 from training.data.listing import limit_videos, read_items
 
 if TYPE_CHECKING:

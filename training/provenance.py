@@ -14,8 +14,8 @@ from pathlib import Path
 
 from lnclip.artifact import Provenance
 from lnclip.identity import file_sha256
+from lnclip.index import Item
 from training.config import TrainConfig
-from training.data.index import Item
 
 PACKAGES = ("torch", "open_clip_torch", "timm", "lightning", "numpy", "opencv-python-headless", "pillow")
 """Whose version can change weights."""

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lnclip.artifact import Identity
+from lnclip.index import Item
 from lnclip.metrics import mean_average_precision, report
-from training.assessment.scoring import pool_videos, score_items
+from lnclip.pooling import pool_videos
+from training.assessment.scoring import score_items
 from training.checkpoints import restore, trainable_copy
-from training.data.index import Item
 from training.distribution import all_parts
 
 

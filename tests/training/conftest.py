@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from lnclip.index import Item, write_index
 from training.config import TrainConfig
-from training.data.index import Item, write_index
 
 SMALL = {"input_px": 64}
 """2 x 2 patches: a training step takes milliseconds."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lnclip.errors import ConfigError
+from lnclip.index import Item, read_index
 from lnclip.intake import read_image
 from lnclip.preprocess import fit_input, normalise
 from training.augmentation import augment
@@ -18,7 +19,6 @@ from training.crops import (
     stream_seed,
     training_batches,
 )
-from training.data.index import Item, read_index
 
 ORDER = ("real", "fake")
 OFF = Augmentation(flip=0, rotate_deg=0, shift=0, zoom=0, blur=0, brightness=0, contrast=0, jpeg=0)

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from lnclip.architecture import KNOWN
 from lnclip.encoder import FaceEncoder
 from lnclip.errors import ConfigError
+from lnclip.index import read_index
 from tests.conftest import ROOT
 from tests.training import ddp_step
 from tests.training.conftest import changed
 from training.config import TrainConfig
 from training.crops import CropDataset, Stripe, training_batches
-from training.data.index import read_index
 from training.fitting import fit
 
 TOLERANCE = 1e-5

@@ -15,12 +15,13 @@ from lnclip.artifact import Artifact
 from lnclip.encoder import FaceEncoder, load_run
 from lnclip.errors import ArtifactError, ConfigError
 from lnclip.identity import file_sha256
+from lnclip.index import read_index, write_index
 from lnclip.metrics import mean_average_precision
+from lnclip.pooling import pool_videos
 from tests.training.conftest import changed
-from training.assessment.scoring import pool_videos, score_items
+from training.assessment.scoring import score_items
 from training.config import TrainConfig
 from training.crops import Batch
-from training.data.index import read_index, write_index
 from training.fitting import fit
 from training.runs import start
 from training.tuner import Tuner

@@ -12,10 +12,10 @@ from lnclip.architecture import KNOWN
 from lnclip.encoder import FaceEncoder
 from lnclip.errors import ConfigError
 from lnclip.identity import file_sha256
+from lnclip.index import Item, read_index, write_index
 from tests.training.conftest import changed
 from training.config import TrainConfig
 from training.crops import Batch
-from training.data.index import Item, read_index, write_index
 from training.fitting import fit
 from training.tuner import Tuner
 
@@ -114,6 +114,6 @@ def test_a_video_with_both_labels_is_refused_before_the_first_step(
 ) -> None:
     items = [item._replace(video="same") for item in read_index(small_index, "crop")]
     write_index(tmp_path / "mixed.csv", items)
-    with pytest.raises(ConfigError, match=r"video 'same' .* has crops of both labels"):
+    with pytest.raises(ConfigError, match=r"video 'same' .* has files of both labels"):
         fit(changed(config, val_index=tmp_path / "mixed.csv"), tmp_path / "run")
     assert not (tmp_path / "run" / "log" / "metrics.csv").exists()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from lnclip.encoder import load_run
+from lnclip.index import read_index
 from lnclip.metrics import auroc
 from training.assessment.scoring import score_items
 from training.config import TrainConfig
 from training.data.blending import Recipe
 from training.data.demo_data import KNOWN, Split, write_demo_data
-from training.data.index import read_index
 from training.data.preparation import prepare
 from training.fitting import fit
 

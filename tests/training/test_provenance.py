@@ -2,7 +2,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from training.data.index import read_index
+from lnclip.index import read_index
 from training.provenance import rows_sha256
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from lnclip.errors import ArtifactError, ConfigError
 from lnclip.identity import file_sha256
+from lnclip.index import read_index, write_index
 from tests.conftest import ROOT
 from tests.training.conftest import changed
 from training.checkpoints import Checkpoints
 from training.config import TrainConfig
-from training.data.index import read_index, write_index
 from training.fitting import fit
 
 EVERYTHING = {

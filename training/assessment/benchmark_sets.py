@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lnclip.errors import ConfigError
-from training.assessment.scoring import clip_numbers
-from training.data.index import Item, Label, read_index
-from training.data.media import IMAGE_ENDINGS
+from lnclip.index import Item, Label, read_index
+from lnclip.media import IMAGE_ENDINGS
+from lnclip.pooling import clip_numbers
 
 COMPOSITIONS = Path(__file__).parents[1] / "configs" / "benchmarks.toml"
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from lnclip.artifact import Artifact, Provenance
 from lnclip.encoder import load_run
 from lnclip.errors import ConfigError
+from lnclip.index import Item
 from lnclip.metrics import Floats, expected_calibration_error
-from training.assessment.scoring import calibrated, clip_numbers, is_fake, logit_margins, workers_for
-from training.data.index import Item
+from lnclip.pooling import clip_numbers, is_fake
+from training.assessment.scoring import calibrated, logit_margins, workers_for
 from training.data.listing import read_items
 from training.provenance import rows_sha256
 

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from lnclip.encoder import load_run
 from lnclip.errors import ConfigError
-from lnclip.metrics import CONFIDENCE, RESAMPLES, Floats
+from lnclip.evaluation import Evaluation, prediction_columns, write_metrics
+from lnclip.index import Item
+from lnclip.measurement import measure_sets
+from lnclip.metrics import CONFIDENCE, RESAMPLES
 from training.assessment.benchmark_sets import find_benchmarks, read_benchmarks
-from training.assessment.measurement import Measurement, measure_sets
 from training.assessment.plots import plot_distributions, plot_robustness, plot_roc
-from training.assessment.robustness import RobustnessRow, measure_robustness
+from training.assessment.robustness import measure_robustness
 from training.assessment.scoring import score_items, workers_for
 from training.data.checking import readable
-from training.data.index import Item
 from training.data.listing import read_items
 
 log = logging.getLogger(__name__)
@@ -48,25 +47,6 @@ class Crops(NamedTuple):
 
     notes: list[str]
     """What a reader of the metrics must know about the crops."""
-
-
-class Evaluation(TypedDict):
-    """The content of metrics.json."""
-
-    run: str
-    artifact_id: str
-    temperature: float
-    threshold: float
-    confidence: float
-    """Of the intervals, which rest on so many ``resamples`` of the videos."""
-
-    resamples: int
-    metrics: Measurement
-    missing: dict[str, str]
-    """Benchmark sets that are not on disk: why."""
-
-    notes: list[str]
-    robustness: list[RobustnessRow]
 
 
 def evaluate(
@@ -102,7 +82,7 @@ def evaluate(
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     log.info("%d crops on %s", len(items), next(encoder.parameters()).device)
     p_fake = score_items(encoder, identity, items, workers)
-    _write_predictions(out / "predictions.parquet", origins, items, p_fake)
+    pq.write_table(pa.table(prediction_columns(origins, items, p_fake)), out / "predictions.parquet")
     metrics = measure_sets(items, p_fake, identity.threshold, crops.uncounted)
     answer = Evaluation(
         run=str(run),
@@ -118,13 +98,13 @@ def evaluate(
     )
     plot_roc(out / "roc.png", items, p_fake, metrics)
     plot_distributions(out / "scores.png", items, p_fake, identity.threshold)
-    _write_json(out / "metrics.json", answer)
+    write_metrics(out / "metrics.json", answer)
     if robustness:  # takes eighteen times as long: what is known by now is written already
         measurable = [name for name, found in metrics["datasets"].items() if not found["not_measurable"]]
         counted = metrics["mean"]["of"] or measurable
         answer["robustness"] = measure_robustness(encoder, identity, items, counted, workers)
         plot_robustness(out / "robustness.png", answer["robustness"])
-        _write_json(out / "metrics.json", answer)
+        write_metrics(out / "metrics.json", answer)
     return answer
 
 
@@ -180,18 +160,3 @@ def _without_crop(index: Path) -> list[str]:
     lost = Counter(row["status"] for row in rows if row["status"] != "ok")
     how = ", ".join(f"{count} {status}" for status, count in sorted(lost.items()))
     return [f"{index}: {lost.total()} of {len(rows)} videos and images have no crop ({how}): {report}"] if lost else []
-
-
-def _write_json(path: Path, answer: Evaluation) -> None:
-    path.write_text(json.dumps(answer, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _write_predictions(path: Path, origins: Sequence[Path], items: Sequence[Item], p_fake: Floats) -> None:
-    """One row per crop, p_fake as float64."""
-    columns = {
-        "index": [str(origin) for origin in origins],
-        "path": [str(item.path) for item in items],
-        **{name: [getattr(item, name) for item in items] for name in ("label", "video", "dataset", "source")},
-        "p_fake": np.asarray(p_fake, np.float64),
-    }
-    pq.write_table(pa.table(columns), path)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from lnclip.evaluation import PARAMETERS, RobustnessRow
+from lnclip.index import Item
+from lnclip.measurement import Measurement
 from lnclip.metrics import Floats, Ranking
-from training.assessment.measurement import Measurement
-from training.assessment.robustness import PARAMETERS, RobustnessRow
-from training.assessment.scoring import by_dataset, pool_videos
-from training.data.index import Item
+from lnclip.pooling import by_dataset, pool_videos
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

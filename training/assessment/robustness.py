@@ -11,25 +11,18 @@ import logging
 import zlib
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from lnclip.artifact import Identity
 from lnclip.encoder import FaceEncoder
+from lnclip.evaluation import PARAMETERS, RobustnessRow
+from lnclip.index import Item
 from lnclip.metrics import auroc
-from training.assessment.scoring import (
-    Distortion,
-    Pixels,
-    Scored,
-    by_dataset,
-    calibrated,
-    logit_margins,
-    pool_videos,
-    score_items,
-)
-from training.data.index import Item
+from lnclip.pooling import Scored, by_dataset, pool_videos
+from training.assessment.scoring import Distortion, Pixels, calibrated, logit_margins, score_items
 
 log = logging.getLogger(__name__)
 
@@ -42,25 +35,6 @@ SHORTEST_SIDES = (224, 112, 64)
 
 NOISES = (0.0, 0.01, 0.03, 0.05, 0.1, 0.2)
 """Standard deviation, 1 being white; the first is none."""
-
-
-PARAMETERS = {"jpeg": "quality", "blur": "sigma in px", "resize": "shortest side in px", "noise": "sigma"}
-"""What a level of each distortion is."""
-
-
-class RobustnessRow(TypedDict):
-    """AUROC at one level of one distortion."""
-
-    distortion: str
-    level: float
-    """Of ``PARAMETERS``."""
-
-    frame: float
-    """Mean over data sets."""
-
-    video: float
-    datasets: dict[str, dict[str, float]]
-    """Name: frame and video."""
 
 
 class Distorted(NamedTuple):

@@ -1,6 +1,6 @@
-"""Scores of crops by the network in torch, and of videos, which are the mean of their crops'.
+"""Scores of crops by the network in torch, in fp32, without augmentation.
 
-In fp32, without augmentation. Legend: N crops, V videos, S the network's input side.
+Legend: N crops, S the network's input side.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 from lnclip.artifact import Identity
 from lnclip.encoder import FaceEncoder, class_column
 from lnclip.errors import ConfigError, ImageError
+from lnclip.index import Item
 from lnclip.intake import read_image
 from lnclip.preprocess import fit_input, normalise
 from lnclip.spec import PreprocessSpec
-from training.data.index import Item
 
 log = logging.getLogger(__name__)
 
@@ -39,32 +38,6 @@ MIN_CROPS_PER_WORKER = 64
 """Fewer are read sooner than a process starts."""
 
 LOG_EVERY_S = 30.0
-
-
-class Scored(NamedTuple):
-    """N crops and what the network says of them."""
-
-    items: list[Item]
-    p_fake: Floats
-    """(N,)"""
-
-    @property
-    def is_fake(self) -> NDArray[np.int64]:
-        """(N,) 1 for fake."""
-        return is_fake(self.items)
-
-
-class VideoScores(NamedTuple):
-    """V videos in the order of their first crops."""
-
-    items: list[Item]
-    """The first crop of each."""
-
-    is_fake: NDArray[np.int64]
-    """(V,) 1 for fake."""
-
-    p_fake: Floats
-    """(V,) mean over the video's crops."""
 
 
 def score_items(
@@ -110,54 +83,6 @@ def logit_margins(
 def calibrated(margins: Floats, temperature: float) -> Floats:
     """p_fake of logit margins, (N,): the softmax of two logits is the sigmoid of their difference."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -margins / temperature)))
-
-
-def is_fake(items: Sequence[Item]) -> NDArray[np.int64]:
-    """(N,) 1 for fake."""
-    return np.array([item.label == "fake" for item in items], np.int64)
-
-
-def by_dataset(items: Sequence[Item], p_fake: Floats) -> dict[str, Scored]:
-    """Each data set's crops, in the order the data sets come; "unnamed" has those that name none."""
-    places: dict[str, list[int]] = {}
-    for place, item in enumerate(items):
-        places.setdefault(item.dataset or "unnamed", []).append(place)
-    return {name: Scored([items[place] for place in chosen], p_fake[chosen]) for name, chosen in places.items()}
-
-
-def pool_videos(items: Sequence[Item], p_fake: Floats) -> VideoScores:
-    """The mean of each video's crops; a crop whose video is not named is one of its own.
-
-    Args:
-        items: N crops; those with the same dataset, source and video are one.
-        p_fake: (N,).
-
-    Raises:
-        ConfigError: a video has crops of both labels.
-
-    Source: the video score of arXiv 2508.06248's code.
-    """
-    numbers, first = clip_numbers(items)
-    firsts = [items[position] for position in first]
-    for item, number in zip(items, numbers.tolist(), strict=True):
-        if item.label != firsts[number].label:
-            raise ConfigError(
-                f"video {item.video!r} of source {item.source!r}, data set {item.dataset!r} has crops of both labels, "
-                f"for example {firsts[number].path} and {item.path}; give each label a video or source of its own"
-            )
-    return VideoScores(firsts, is_fake(firsts), np.bincount(numbers, p_fake, len(firsts)) / np.bincount(numbers))
-
-
-def clip_numbers(items: Sequence[Item]) -> tuple[NDArray[np.int64], list[int]]:
-    """Which video each crop is of, (N,), counted from 0 as they come, and each video's first crop."""
-    number_of: dict[tuple[str, ...] | int, int] = {}
-    numbers, first = np.zeros(len(items), np.int64), list[int]()
-    for position, item in enumerate(items):
-        key = (item.dataset, item.source, item.video) if item.video else position
-        numbers[position] = number_of.setdefault(key, len(number_of))
-        if len(number_of) > len(first):
-            first.append(position)
-    return numbers, first
 
 
 def workers_for(num_crops: int) -> int:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lnclip.errors import ConfigError, ImageError
+from lnclip.index import Item
 from lnclip.intake import read_image
-from training.data.index import Item
 from training.data.processes import Died, share_out
 
 log = logging.getLogger(__name__)

@@ -18,12 +18,13 @@ from lnclip.detection import Pixels
 from lnclip.detectors import Detector, load_detector
 from lnclip.errors import ImageError, SetupError
 from lnclip.intake import read_image
+from lnclip.picture import Frame, upright
 from lnclip.preprocess import align
+from lnclip.sampling import FrameChoice
 from lnclip.spec import PreprocessSpec
+from lnclip.video import Video
 from training.data.faces import find_faces, masked_face
-from training.data.frames import FrameChoice
 from training.data.searching import FaceSearch
-from training.data.videos import Frame, Video, upright
 
 
 class Task(NamedTuple):

@@ -20,9 +20,9 @@ from lnclip.detection import Pixels
 from lnclip.detectors import Detector, load_detector
 from lnclip.errors import ConfigError
 from lnclip.geometry import native_side_px
+from lnclip.index import Item, Label, write_index
 from training.data.blending import TIGHT, Photograph, Recipe, draw_twins
 from training.data.faces import find_faces
-from training.data.index import Item, Label, write_index
 
 log = logging.getLogger(__name__)
 

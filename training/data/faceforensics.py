@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from lnclip.errors import ConfigError
-from training.data.index import Item, write_index
+from lnclip.index import Item, write_index
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lnclip.errors import ConfigError
-from training.data.index import Item, Label, read_media
-from training.data.media import IMAGE_ENDINGS, VIDEO_ENDINGS, is_media, kind_of
+from lnclip.index import Item, Label, read_media
+from lnclip.media import IMAGE_ENDINGS, VIDEO_ENDINGS, is_media, kind_of, read_head
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +69,21 @@ def _files(given: Path, label: Label | None) -> list[Item]:
         raise ConfigError(f"{given} holds no images and no videos; these endings are read: {endings}")
     dataset = _text(folder.absolute().name)
     return [
-        Item(path, label, _text(path.relative_to(folder).with_suffix("")), dataset, label, kind=kind_of(path))
+        Item(
+            path,
+            label,
+            _text(path.relative_to(folder).with_suffix("")),
+            dataset,
+            label,
+            kind=kind_of(read_head(path), path.name),
+        )
         for path in paths
     ]
 
 
 def _media_in(folder: Path) -> Iterator[Path]:
     for parent, _, names in os.walk(folder):  # does not follow links to folders: no loops
-        yield from (path for name in names if is_media(path := Path(parent, name)))
+        yield from (path for name in names if is_media(read_head(path := Path(parent, name)), name))
 
 
 def _absolute(path: Path) -> str:

@@ -20,8 +20,8 @@ from typing import cast, get_args
 import numpy as np
 
 from lnclip.errors import ConfigError
-from training.data.index import Item, Kind, Label, read_index
-from training.data.media import IMAGE_ENDINGS
+from lnclip.index import Item, Kind, Label, read_index
+from lnclip.media import IMAGE_ENDINGS
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from lnclip.errors import ConfigError
-from training.data.index import Item, Label, read_index, write_index
+from lnclip.index import Item, Label, read_index, write_index
 
 log = logging.getLogger(__name__)
 

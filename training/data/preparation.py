@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from lnclip.detectors import DetectorCard, load_detector
 from lnclip.errors import ConfigError, ImageError
+from lnclip.index import Item, Label, write_index
+from lnclip.sampling import DEFAULT_CHOICE, FrameChoice
 from lnclip.spec import PreprocessSpec
 from training.data.cutting import Outcome, Task, load_cutter
-from training.data.frames import DEFAULT_CHOICE, FrameChoice
-from training.data.index import Item, Label, write_index
 from training.data.inputs import Input, find_mask, gather
 from training.data.journal import Journal, input_key, open_journal
 from training.data.processes import Died, share_out

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from lnclip.errors import ConfigError
+from lnclip.evaluation_table import summary
+from lnclip.index import Item, read_index, write_index
 from training.assessment.benchmark_sets import Benchmark, find_benchmarks, read_benchmarks
 from training.assessment.evaluation import evaluate
-from training.assessment.tables import summary
-from training.data.index import Item, read_index, write_index
 
 FOURTEEN = ["CDF", "CDFv3", "DFD", "DFDC", "FSh", "UADFV", "DFDM", "FFIW", "DSv1", "DSv2", "KoDF", "FAVC", "PGF"]
 FOURTEEN += ["IDForge"]

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from lnclip.artifact import Artifact, Provenance
 from lnclip.encoder import load_run
 from lnclip.errors import ConfigError
+from lnclip.index import read_index, write_index
 from lnclip.metrics import auroc
 from training.__main__ import app
 from training.assessment.calibration import calibrate, choose_threshold, fit_temperature, negative_log_likelihood
 from training.assessment.scoring import score_items
-from training.data.index import read_index, write_index
 from training.provenance import rows_sha256
 
 

@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from lnclip.encoder import load_run
 from lnclip.errors import ConfigError
+from lnclip.evaluation import Evaluation
+from lnclip.evaluation_table import summary
+from lnclip.index import Item, read_index, write_index
+from lnclip.measurement import NAMES, measure_sets
 from training.__main__ import app
-from training.assessment.evaluation import Evaluation, evaluate
-from training.assessment.measurement import NAMES, measure_sets
+from training.assessment.evaluation import evaluate
 from training.assessment.robustness import PROTOCOL
-from training.assessment.tables import summary
-from training.data.index import Item, read_index, write_index
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,7 +103,7 @@ def test_predictions_say_where_each_came_from_in_full_precision(
 def test_a_set_of_one_class_is_named_and_the_others_are_measured(evaluated: tuple[Evaluation, Path]) -> None:
     answer, _ = evaluated
     lonely = answer["metrics"]["datasets"]["c"]
-    assert lonely["not_measurable"] == "crops of both classes are needed, all 3 are fake"
+    assert lonely["not_measurable"] == "files of both classes are needed, all 3 are fake"
     assert lonely["frame"] == lonely["video"] == {}
     assert answer["metrics"]["mean"]["of"] == ["a", "b"]
     for level in ("frame", "video"):
@@ -110,7 +111,7 @@ def test_a_set_of_one_class_is_named_and_the_others_are_measured(evaluated: tupl
         assert answer["metrics"]["mean"][level]["auroc"]["value"] == pytest.approx(np.mean(values))
     assert answer["metrics"]["pooled"]["videos"] == {"real": 8, "fake": 8}
     [video, frame] = [line.split(maxsplit=3) for line in summary(answer).splitlines() if line.startswith("c ")]
-    assert video == ["c", "0", "1", "not measurable: crops of both classes are needed, all 3 are fake"]
+    assert video == ["c", "0", "1", "not measurable: files of both classes are needed, all 3 are fake"]
     assert frame[:3] == ["c", "0", "3"]
 
 

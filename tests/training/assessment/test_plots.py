@@ -8,11 +8,12 @@ import sklearn.metrics
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lnclip.evaluation import RobustnessRow
+from lnclip.index import Item
+from lnclip.measurement import Measurement, measure_sets
 from training.assessment import plots
-from training.assessment.measurement import Measurement, measure_sets
 from training.assessment.plots import plot_distributions, plot_robustness, plot_roc
-from training.assessment.robustness import PROTOCOL, RobustnessRow
-from training.data.index import Item
+from training.assessment.robustness import PROTOCOL
 
 
 @pytest.fixture(autouse=True)

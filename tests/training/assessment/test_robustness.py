@@ -10,9 +10,9 @@ import skimage.data
 from PIL import Image
 
 from lnclip.encoder import load_run
+from lnclip.index import Item, read_index
 from training.assessment.robustness import PROTOCOL, add_noise, blur, compress, measure_robustness, shrink
 from training.assessment.scoring import score_items
-from training.data.index import Item, read_index
 
 ITEM = Item(Path("d/s/v/7.png"), "fake", "v", "d", "s")
 CROP = np.ascontiguousarray(skimage.data.astronaut()[80:200, 180:330])

@@ -9,10 +9,11 @@ from PIL import Image
 
 from lnclip.encoder import load_run
 from lnclip.errors import ConfigError
+from lnclip.index import Item, read_index
+from lnclip.pooling import by_dataset, pool_videos
 from lnclip.preprocess import normalise
 from training.assessment import scoring
-from training.assessment.scoring import by_dataset, calibrated, pool_videos, score_items, workers_for
-from training.data.index import Item, read_index
+from training.assessment.scoring import calibrated, score_items, workers_for
 
 
 def test_scores_are_the_networks_softmax_at_the_runs_temperature(random_run: Path, crops_index: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_crop_without_a_video_is_one_of_its_own() -> None:
 
 
 def test_a_video_with_both_labels_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"video 'a' of source 's', data set 'd' has crops of both labels.*1\.png"):
+    with pytest.raises(ConfigError, match=r"video 'a' of source 's', data set 'd' has files of both labels.*1\.png"):
         pool_videos([crop("a"), crop("a", "real", name="1")], np.array([0.1, 0.2]))
 
 

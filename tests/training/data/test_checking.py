@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from lnclip.errors import ConfigError
+from lnclip.index import Item
 from training.data.checking import readable
-from training.data.index import Item
 
 
 @pytest.fixture

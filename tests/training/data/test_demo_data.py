@@ -7,11 +7,11 @@ from PIL import Image
 
 from lnclip.detectors import load_detector
 from lnclip.errors import ConfigError, ImageError
+from lnclip.index import read_index
 from lnclip.intake import read_image
 from lnclip.metrics import auroc
 from training.data.demo_data import Split, write_demo_data
 from training.data.faces import find_faces
-from training.data.index import read_index
 
 SPLITS = (Split("train", ("astronaut", "grace_hopper"), 60), Split("test", ("astronaut", "grace_hopper"), 3))
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from lnclip.errors import ConfigError
+from lnclip.index import read_index
 from training.data.faceforensics import METHODS, write_video_indices
-from training.data.index import read_index
 
 
 def lay_out(root, pairs, methods=METHODS):

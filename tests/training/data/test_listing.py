@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lnclip.errors import ConfigError
-from training.data.index import Item, write_index
+from lnclip.index import Item, write_index
 from training.data.listing import limit_videos, read_items
 
 FRAMES = (

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lnclip.errors import ConfigError
-from training.data.index import Item, read_index, write_index
+from lnclip.index import Item, read_index, write_index
 from training.data.pairing import draw_subsets, write_subsets
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")

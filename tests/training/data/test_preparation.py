@@ -8,11 +8,12 @@ from PIL import Image
 from lnclip.detection import DETECTORS, FaceChoice, choose_faces, letterbox
 from lnclip.detectors import load_detector
 from lnclip.errors import ArtifactError, ConfigError
+from lnclip.index import Item, read_index, read_media, write_index
 from lnclip.intake import read_image
 from lnclip.preprocess import align
 from lnclip.spec import PreprocessSpec
-from tests.training.data.clips import report_of, write_clip
-from training.data.index import Item, read_index, read_media, write_index
+from tests.clips import write_clip
+from tests.training.data.reports import report_of
 from training.data.inputs import gather
 from training.data.preparation import prepare
 

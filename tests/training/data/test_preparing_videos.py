@@ -7,14 +7,16 @@ import pytest
 from PIL import Image
 
 from lnclip.detectors import load_detector
+from lnclip.index import Item, read_index, write_index
+from lnclip.picture import upright
 from lnclip.preprocess import align
+from lnclip.sampling import FrameChoice
 from lnclip.spec import PreprocessSpec
-from tests.training.data.clips import moving, report_of, write_clip, write_sound
+from lnclip.video import Video
+from tests.clips import moving, write_clip, write_sound
+from tests.training.data.reports import report_of
 from training.data.faces import find_faces, masked_face
-from training.data.frames import FrameChoice
-from training.data.index import Item, read_index, write_index
 from training.data.preparation import Summary, prepare
-from training.data.videos import Video, upright
 
 FOUR = FrameChoice(sampling="spread", count=4)
 
@@ -50,9 +52,9 @@ def test_other_samplings(face, detector_folder, tmp_path, sampling, frames):
 
 
 def test_crops_of_a_video_are_what_the_server_would_cut_of_its_frames(face, detector_folder, tmp_path):
-    clip = write_clip(tmp_path / "clip.mp4", moving(face, 5), rotation=90)
+    clip = write_clip(tmp_path / "clip.mp4", moving(face, 5), turned=(90, False, False))
     turned = [np.rot90(frame, -1) for frame in moving(face, 5)]  # stored lying, upright when turned back
-    clip = write_clip(tmp_path / "clip.mp4", turned, rotation=90)
+    clip = write_clip(tmp_path / "clip.mp4", turned, turned=(90, False, False))
     summary = prepare([clip], "real", tmp_path / "out", detector_folder, choice=FrameChoice(count=5))
     items, detector = read_index(summary.crops, "crop"), load_detector(detector_folder)
     assert len(items) == 5

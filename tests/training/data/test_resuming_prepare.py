@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 from lnclip.errors import ConfigError
+from lnclip.sampling import FrameChoice
+from tests.clips import moving, write_clip
 from tests.conftest import ROOT
-from tests.training.data.clips import moving, report_of, write_clip
+from tests.training.data.reports import report_of
 from training.data import cutting, preparation
 from training.data.faces import find_faces
-from training.data.frames import FrameChoice
 from training.data.journal import open_journal
 from training.data.preparation import prepare
 from training.data.processes import Died

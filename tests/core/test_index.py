@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lnclip.errors import ConfigError
-from training.data.index import Item, read_index, write_index
+from lnclip.index import Item, read_index, write_index
 
 HEADER = "path,label,video,dataset,source"
 
@@ -80,3 +80,12 @@ def test_a_row_without_a_kind_is_what_the_command_reads(folder: Path) -> None:
     index = written(folder, HEADER, "a.png,real,v,d,s")
     assert read_index(index, "image")[0].kind == "image"
     assert read_index(index, "crop")[0].kind == "crop"
+
+
+def test_where_kinds_may_be_mixed_a_row_without_one_is_a_crop_or_a_video_by_its_content(folder: Path) -> None:
+    (folder / "b.png").write_bytes(b"\x00\x00\x00\x18ftypisom")
+    (folder / "c.png").touch()
+    index = written(folder, HEADER + ",kind", "a.png,real,v,d,s,", "b.png,fake,v,d,s,", "c.png,fake,v,d,s,image")
+    assert [item.kind for item in read_index(index, "crop", "image", "video")] == ["crop", "video", "image"]
+    with pytest.raises(ConfigError, match="line 4 is of kind image, this command needs crop or video"):
+        read_index(index, "crop", "video")

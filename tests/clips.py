@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,11 +16,17 @@ def write_clip(
     codec: str = "libx264",
     *,
     pixel_format: str = "yuv420p",
-    rotation: int = 0,
+    turned: tuple[int, bool, bool] | None = None,
+    pixel_aspect: Fraction | None = None,
     times: Sequence[int] | None = None,
     options: dict[str, str] | None = None,
+    codec_options: dict[str, str] | None = None,
 ) -> Path:
-    """RGB frames of one size as a video; ``times`` are time stamps in hundredths of a second."""
+    """RGB or RGBA frames of one size as a video.
+
+    ``turned``: degrees counter-clockwise, then mirrored left and right, top and bottom, by the player.
+    ``times``: time stamps in hundredths of a second.
+    """
     with av.open(str(path), "w", options=options or {}) as container:
         stream = None
         for number, pixels in enumerate(frames):
@@ -32,9 +37,13 @@ def write_clip(
                 stream.codec_context.gop_size, stream.codec_context.bit_rate = 10, 8_000_000
                 if times:
                     stream.codec_context.time_base = Fraction(1, 100)
-                if rotation:
-                    stream.set_display_rotation(rotation)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+                stream.codec_context.options = codec_options or {}
+                if turned:
+                    stream.set_display_rotation(*turned)
+                if pixel_aspect:
+                    stream.codec_context.sample_aspect_ratio = pixel_aspect
+            kind = "rgba" if pixels.shape[2] == 4 else "rgb24"
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=kind)
             if times:
                 frame.pts, frame.time_base = times[number], Fraction(1, 100)
             container.mux(stream.encode(frame))
@@ -67,9 +76,3 @@ def number_of(pixels: np.ndarray) -> int:
 def moving(face: np.ndarray, num_frames: int, without: tuple[int, ...] = ()) -> list[np.ndarray]:
     """The face going down, black frames where it is without."""
     return [np.roll(face, 2 * n, 0) if n not in without else np.zeros_like(face) for n in range(num_frames)]
-
-
-def report_of(out: Path) -> dict[str, dict[str, str]]:
-    """Rows of a report.csv of prepare by the names of their files."""
-    with (out / "report.csv").open(newline="") as file:
-        return {Path(row["path"]).name: row for row in csv.DictReader(file)}

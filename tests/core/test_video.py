@@ -1,12 +1,12 @@
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from lnclip.errors import ImageError
-from tests.training.data.clips import number_of, shade, write_clip, write_sound
-from training.data.videos import Video, upright
+from lnclip.picture import upright
+from lnclip.video import Video
+from tests.clips import number_of, shade, write_clip, write_sound
 
 NUM = 24
 
@@ -40,29 +40,9 @@ def test_frames_of_varying_length_count_once_each(tmp_path):
     times = [number * number for number in range(NUM)]
     path = write_clip(tmp_path / "a.mp4", map(shade, range(NUM)), times=times)
     assert [number_of(pixels) for pixels in decoded(path)] == list(range(NUM))
-    moments = [float(frame.pts * frame.time_base) for frame in Video(path).frames()]
-    assert moments[-1] - moments[0] > 4
-
-
-def test_odd_sides_are_kept(tmp_path, astronaut):
-    path = write_clip(tmp_path / "a.mkv", [astronaut[:101, :75]], "ffv1", pixel_format="bgr0")
-    np.testing.assert_array_equal(decoded(path), [astronaut[:101, :75]])
-
-
-@pytest.mark.parametrize("rotation", [90, -90, 180])
-def test_frames_are_turned_as_a_player_turns_them(tmp_path, astronaut, rotation):
-    """OpenCV reads the same file, and turns it by its own code."""
-    path = write_clip(tmp_path / "a.mp4", [astronaut[:256]] * 3, rotation=rotation)
-    [pixels, *_] = decoded(path)
-    assert pixels.shape == ((256, 512, 3) if rotation == 180 else (512, 256, 3))
-    capture = cv2.VideoCapture(str(path))
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-    is_read, by_opencv = capture.read()
-    assert is_read
-    difference = np.abs(pixels.astype(int) - by_opencv[..., ::-1])
-    assert difference.mean() < 2  # colour conversions round differently
-    by_hand = np.rot90(astronaut[:256], {90: 1, -90: -1, 180: 2}[rotation])
-    assert np.abs(pixels.astype(int) - by_hand).mean() < 8  # compressed
+    shown = [(frame.start_s, frame.end_s) for frame in Video(path).frames()]
+    np.testing.assert_allclose([start_s for start_s, _ in shown], np.array(times) / 100, atol=1e-3)
+    np.testing.assert_allclose([end_s for _, end_s in shown[:-1]], np.array(times[1:]) / 100, atol=1e-3)
 
 
 def test_a_file_that_was_cut_off_gives_the_frames_that_it_has(tmp_path):
@@ -113,7 +93,43 @@ def test_a_file_without_pictures_or_that_is_not_there_is_refused(tmp_path):
         Video(tmp_path / "gone.mp4").count_packets()
 
 
-def test_frames_of_senseless_size_are_refused(tmp_path):
-    path = write_clip(tmp_path / "a.mkv", [np.zeros((8, 64, 3), np.uint8)], "ffv1", pixel_format="bgr0")
-    with pytest.raises(ImageError, match="bad_sides"):
-        decoded(path)
+@pytest.mark.parametrize("name", ["raw.h264", "b_frames.avi", "begins_late.ts", "usual.mp4", "a.mkv"])
+def test_times_begin_at_zero_and_rise_whatever_the_file_says(tmp_path, name):
+    """A raw stream has no time stamps, AVI wrong ones, and a transport stream begins in the middle."""
+    path = write_clip(tmp_path / name, map(shade, range(NUM)))
+    frames = list(Video(path).frames())
+    starts = np.array([frame.start_s for frame in frames])
+    assert [frame.end_s for frame in frames[:-1]] == starts[1:].tolist()
+    assert (np.diff(starts) > 0).all()
+    assert frames[-1].end_s - frames[-1].start_s == pytest.approx(0.04, abs=1e-3)
+    reordered = 3 * 0.04 if name.endswith(".avi") else 1e-3
+    np.testing.assert_allclose(starts, np.arange(NUM) / 25, atol=reordered)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts", "a.mp4", "a.avi", "a.h264"])
+def test_a_tail_that_is_missing_is_noticed(tmp_path, name):
+    noise = np.random.default_rng(0).integers(0, 256, (2 * NUM, 48, 64, 3), dtype=np.uint8)
+    path = write_clip(tmp_path / name, noise, options={"movflags": "faststart"} if name == "a.mp4" else None)
+    for share, is_cut_off in ((1, False), (0.6, True)):
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+        video = Video(path)
+        assert NUM / 2 < len(list(video.frames())) <= 2 * NUM
+        assert video.is_cut_off == is_cut_off
+
+
+def test_damage_before_the_end_is_no_missing_tail(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (NUM, 48, 64, 3), dtype=np.uint8)
+    path = write_clip(tmp_path / "a.avi", noise, "mpeg4")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 40] = bytes(40)
+    path.write_bytes(data)
+    video = Video(path)
+    assert any(frame.is_corrupt for frame in video.frames())
+    assert not video.is_cut_off
+
+
+@pytest.mark.parametrize("name", ["http:a.mp4", "concat:a.mp4", "a%02d.mp4", "\udcff.mp4"])
+def test_no_file_name_is_taken_for_an_address(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "plain.mp4", [shade(0)] * 3).rename(name)
+    assert Video(Path(name)).count_packets() == 3

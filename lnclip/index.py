@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
 from lnclip.errors import ConfigError
-from training.data.media import kind_of
+from lnclip.media import kind_of, read_head
 
 Label = Literal["real", "fake"]
 Kind = Literal["crop", "image", "video"]
@@ -42,14 +42,17 @@ class Item(NamedTuple):
     kind: Kind = "crop"
 
 
-def read_index(index: Path, kind: Kind) -> list[Item]:
-    """Read and check an index, all of whose rows must be of one kind: the one that a row says, else the wanted.
+def read_index(index: Path, *kinds: Kind) -> list[Item]:
+    """Read and check an index, all of whose rows must be of one of these kinds.
+
+    A row that says none is of the only one; where several will do, a crop, unless its content is a
+    video's (or no crops are wanted: then its content decides).
 
     Raises:
         ConfigError: it cannot be read, lacks columns, has no rows, or a row has an unknown label or
             kind, no path, a path given before, or a file that is not there. Names file and line.
     """
-    items = _read(index, (kind,))
+    items = _read(index, kinds)
     _check_files(index, items)
     return list(items.values())
 
@@ -122,7 +125,7 @@ def _item(index: Path, line: int, row: Mapping[str, str | None], kinds: Sequence
     if cells["label"] not in get_args(Label):
         raise ConfigError(f"{index} line {line}: label is {cells['label']!r}, must be real or fake")
     path = index.parent / cells["path"]
-    found = cells["kind"] or (kinds[0] if len(kinds) == 1 else kind_of(path))
+    found = cells["kind"] or _kind(path, kinds)
     if found not in get_args(Kind):
         raise ConfigError(f"{index} line {line}: kind is {found!r}, must be one of {', '.join(get_args(Kind))}")
     if found not in kinds:
@@ -139,6 +142,14 @@ def _item(index: Path, line: int, row: Mapping[str, str | None], kinds: Sequence
         pair=cells["pair"],
         kind=cast("Kind", found),
     )
+
+
+def _kind(path: Path, kinds: Sequence[Kind]) -> Kind:
+    """What a row is that does not say it. No content tells a crop from another image."""
+    if len(kinds) == 1:
+        return kinds[0]
+    found = kind_of(read_head(path), path.name)
+    return "crop" if found == "image" and "crop" in kinds else found
 
 
 def _check_files(index: Path, items: Mapping[int, Item]) -> None:

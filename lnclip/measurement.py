@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lnclip.errors import ConfigError
+from lnclip.index import Item
 from lnclip.metrics import OPERATING_POINTS, Floats, Ranking, bootstrap, interval, percentage
-from training.assessment.scoring import Scored, by_dataset, clip_numbers, pool_videos
-from training.data.index import Item
+from lnclip.pooling import Scored, by_dataset, clip_numbers, pool_videos
 
 NAMES = ("auroc", "map", "eer", *(f"tpr@{percentage(fpr)}" for fpr in OPERATING_POINTS), "balanced_accuracy")
 """The M metrics, in this order; balanced accuracy is at the run's own threshold."""
@@ -102,7 +102,7 @@ def measure_sets(
         if pair and name not in uncounted:
             levels.append((name, pair))
     if all(measured["not_measurable"] for measured in sets.values()):
-        raise ConfigError(f"no data set has reals and fakes: {', '.join(sets)}; give crops of both classes")
+        raise ConfigError(f"no data set has reals and fakes: {', '.join(sets)}; give files of both classes")
     counted = [place for place, item in enumerate(items) if item.dataset not in uncounted]
     pool = Scored([items[place] for place in counted], p_fake[counted])
     return Measurement(datasets=sets, mean=_mean(levels), pooled=_measure(pool, threshold, "")[0])
@@ -119,7 +119,7 @@ def _measure(scored: Scored, threshold: float, name: str) -> tuple[SetMetrics, t
     )
     if not measured["frames"]["real"] or not measured["frames"]["fake"]:
         found = f"all {len(scored.items)} are {scored.items[0].label}" if scored.items else "there are none"
-        measured["not_measurable"] = f"crops of both classes are needed, {found}"
+        measured["not_measurable"] = f"files of both classes are needed, {found}"
         return measured, None
     clips, _ = clip_numbers(scored.items)
     frame = measure_level(scored.is_fake, scored.p_fake, clips, threshold, seed)

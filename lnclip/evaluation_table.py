@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from training.assessment.evaluation import Evaluation
-from training.assessment.measurement import NAMES, Estimate, Metrics
-from training.assessment.robustness import PARAMETERS, RobustnessRow
+from lnclip.evaluation import PARAMETERS, Evaluation, RobustnessRow
+from lnclip.measurement import NAMES, Estimate, Metrics
 
 HEADINGS = dict(zip(NAMES, ("AUROC", "mAP", "EER", "TPR@0.1%", "TPR@1%", "TPR@5%", "bal. acc."), strict=True))
 COLUMN = 12
