@@ -142,7 +142,11 @@ class Row(BaseModel):
 
 def printable_path(path: str | os.PathLike[str]) -> str:
     """A path as valid text: bytes that are not UTF-8 become %XX, and % itself %25."""
-    text = os.fsencode(path).replace(b"%", b"%25").decode("utf-8", "surrogateescape")
+    try:
+        raw = os.fsencode(path)
+    except UnicodeEncodeError:  # half a character, in a table: no name of any file
+        return os.fspath(path).encode("ascii", "backslashreplace").decode()
+    text = raw.replace(b"%", b"%25").decode("utf-8", "surrogateescape")
     return re.sub("[\udc80-\udcff]", lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
 
 
