@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.async_scorer import AsyncScorer, ScoreOptions
-from client.pipeline import Pipeline, WalkCount
+from client.async_scorer import AsyncScorer
+from client.journal import open_journal
+from client.options import ScoreOptions
+from client.pipeline import FoundCount, Pipeline
 from client.progress import Tally, show_progress
-from client.writers import check_output, open_writer
+from client.sources.finding import check_sources, find
+from client.writers import check_output
+from lnclip.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +27,20 @@ log = logging.getLogger(__name__)
 class ScoreRun:
     """What is to be scored, and where the rows go."""
 
-    paths: Sequence[Path]
+    paths: Sequence[str]
+    """Whatever ``client.sources.finding.find`` takes."""
+
     out: Path
+    resume: bool = False
+    """Go on with an earlier run's rows; see ``client.journal``."""
+
     overwrite: bool = False
-    url: str | None = None
+    path_column: str = "path"
+    """Of tables among the paths."""
+
+    urls: Sequence[str] | None = None
+    """gRPC addresses; None is the server that runs from the working directory."""
+
     options: ScoreOptions = field(default_factory=ScoreOptions)
 
 
@@ -34,8 +49,13 @@ class Summary:
     """How a run went."""
 
     tally: Tally
-    walked: WalkCount
-    interrupted_by: int | None
+    """What this run scored."""
+
+    found: FoundCount
+    outcomes: Counter[str]
+    """Of the rows of the result, those that were kept included: ``ok``, ``no_face``, or an error's code."""
+
+    interrupted_by: int | None = None
     """The signal that ended it early."""
 
     @property
@@ -43,51 +63,66 @@ class Summary:
         """0 all scored, 1 some files failed, 128 + signal when interrupted."""
         if self.interrupted_by is not None:
             return 128 + self.interrupted_by
-        return 1 if self.tally.errors else 0
+        return 1 if self._errors else 0
 
     def describe(self, out: Path) -> str:
         """One line for people."""
-        tally, walked = self.tally, self.walked
-        codes = ", ".join(f"{number} {code}" for code, number in tally.codes.most_common(5))
+        tally, found, codes = self.tally, self.found, self._errors
+        worst = ", ".join(f"{number:,} {code}" for code, number in codes.most_common(5))
+        kept = f", {found.kept:,} kept from before" if found.kept else ""
         parts = [
-            f"{tally.files} files in {tally.elapsed_s:.1f} s ({tally.faces} faces)",
-            f"{tally.ok} ok, {tally.no_face} no_face, {tally.errors} error" + (f" ({codes})" if codes else ""),
+            f"{tally.files:,} files in {tally.elapsed_s:.1f} s ({tally.faces:,} faces){kept}",
+            f"{self.outcomes['ok']:,} ok, {self.outcomes['no_face']:,} no_face, {codes.total():,} error"
+            + (f" ({worst})" if worst else ""),
         ]
         left_out = [
-            (walked.skipped, "skipped: not images by ending or content"),
-            (walked.duplicates, "found twice, scored once"),
+            (found.skipped, "skipped: neither images nor videos by ending or content"),
+            (found.duplicates, "found twice, scored once"),
         ]
-        parts += [f"{number} {what}" for number, what in left_out if number]
-        verb = "interrupted, the rest was not scored" if self.interrupted_by is not None else "scored"
-        return f"{verb}: {'; '.join(parts)} -> {out}"
+        parts += [f"{number:,} {what}" for number, what in left_out if number]
+        if self.interrupted_by is None:
+            return f"scored: {'; '.join(parts)} -> {out}"
+        return f"interrupted, the rest was not scored (--resume goes on): {'; '.join(parts)} -> {out}"
+
+    @property
+    def _errors(self) -> Counter[str]:
+        return Counter({code: n for code, n in self.outcomes.items() if code not in ("ok", "no_face")})
 
 
 def score_paths(run: ScoreRun) -> Summary:
-    """Score everything; a file that cannot be scored is a row with its error, never a gap.
+    """Score everything; an input that cannot be scored is a row with its error, never a gap.
 
     Raises:
-        ConfigError: the result file cannot be written.
-        ServerError: the server cannot be reached at the beginning; nothing was written then.
+        ConfigError: the result cannot be written, or what is there cannot be resumed; or an input list is wrong.
+        ServerError: no server can be reached at the beginning; nothing was written then.
         SpecError: for crops: the encoder was trained for another spec.
     """
-    check_output(run.out, overwrite=run.overwrite)
+    if run.resume and run.overwrite:
+        raise ConfigError("--resume keeps what is there and --overwrite does not: give one of them")
+    check_output(run.out, may_exist=run.resume or run.overwrite)
+    check_sources(run.paths, path_column=run.path_column)
     return asyncio.run(_score(run))
 
 
 async def _score(run: ScoreRun) -> Summary:
-    async with AsyncScorer(run.url, run.options) as scorer:
-        pipeline = scorer.pipeline(run.paths)
-        tally = Tally()
-        with (
-            open_writer(run.out) as writer,
-            show_progress(run.paths) as show,
-            _drained_on_signal(scorer, pipeline) as signals,
-        ):
-            async for rows in pipeline.run():
-                await asyncio.to_thread(writer.write, rows)
-                tally.add(rows)
-                show(tally, pipeline.count)
-    return Summary(tally=tally, walked=pipeline.count, interrupted_by=signals[0] if signals else None)
+    async with AsyncScorer(run.urls, run.options) as scorer:
+        with open_journal(run.out, run.options.deciding(), resume=run.resume, overwrite=run.overwrite) as journal:
+            pipeline = Pipeline(
+                find(run.paths, path_column=run.path_column),
+                scorer.score_found,
+                limit=scorer.limit,
+                chunk_size=scorer.chunk_size,
+                recall=journal.index.recall,
+            )
+            tally = Tally()
+            with _drained_on_signal(scorer, pipeline) as signals, show_progress(run.paths) as show:
+                async for rows in pipeline.run():
+                    if rows:
+                        await asyncio.to_thread(journal.append, rows)
+                    tally.add(rows)
+                    show(tally, pipeline.count)
+            outcomes = journal.write_result(finished=not signals)
+    return Summary(tally=tally, found=pipeline.count, outcomes=outcomes, interrupted_by=signals[0] if signals else None)
 
 
 @contextmanager

@@ -1,48 +1,78 @@
-"""From a walk to rows: a bounded number of chunks in flight, so memory is flat in the number of files."""
+"""From a search to rows: a bounded number of chunks in flight, so memory is flat in the number of inputs."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar
 
+from client.limits import Limit
 from client.rows import Row
-from client.walking import Found
+from client.sources.finding import Found
+
+T = TypeVar("T")
 
 LOOK_AHEAD = 64
 LOOK_S = 0.2
-"""One step of the walk ends after that many finds, or that time."""
+"""One step of the search ends after that many finds, or that time."""
+
+Standing = Literal["new", "kept", "duplicate"]
+"""Of an input: to be scored; scored by an earlier run, unchanged since; given before in this run."""
 
 
 @dataclass
-class WalkCount:
-    """What the walk came across so far."""
+class FoundCount:
+    """What the search came across so far."""
 
-    files: int = 0
+    inputs: int = 0
+    """With those that are kept."""
+
+    kept: int = 0
     skipped: int = 0
     duplicates: int = 0
     finished: bool = False
 
 
+class _Step(NamedTuple):
+    finds: list[Found]
+    standings: Sequence[Standing]
+    """Of those finds that are inputs."""
+
+    is_last: bool
+
+
 class Pipeline:
-    """One walk, scored chunk by chunk."""
+    """One search, scored chunk by chunk."""
 
     def __init__(
         self,
         finds: Iterator[Found],
         score: Callable[[list[Found]], Awaitable[list[Row]]],
         *,
-        concurrency: int,
+        limit: Limit,
         chunk_size: int,
+        recall: Callable[[Sequence[Found]], Sequence[Standing]] = lambda inputs: ["new"] * len(inputs),
     ) -> None:
-        """``score`` gets ``chunk_size`` files (the last ones fewer), in ``concurrency`` calls at once."""
-        self.count = WalkCount()
+        """Nothing is looked for before ``run``.
+
+        Args:
+            finds: what to score; taken in a thread, only as far ahead as is needed.
+            score: gets ``chunk_size`` inputs (the last ones fewer); what it sends, it sends within ``limit``.
+            limit: may change while the pipeline runs.
+            chunk_size: inputs that are scored together.
+            recall: says which inputs need no scoring; called in the same thread.
+        """
+        self.count = FoundCount()
         self._finds = finds
         self._score = score
-        self._concurrency = concurrency
+        self._limit = limit
         self._chunk_size = chunk_size
+        self._recall = recall
         self._backlog: deque[Found] = deque()
         self._stopping = False
 
@@ -52,35 +82,42 @@ class Pipeline:
         self._backlog.clear()
 
     async def run(self) -> AsyncGenerator[list[Row], None]:
-        """Rows that were completed together, chunk by chunk, in order of completion."""
-        walking: asyncio.Task[list[Found]] | None = None
-        in_flight: set[asyncio.Task[list[Row]]] = set()
+        """Rows that were completed together, in order of completion; none when only the search went on."""
+        searching: asyncio.Future[_Step] | None = None
+        in_flight: set[asyncio.Future[list[Row]]] = set()
+        rows: list[Row] = []
         try:
             while True:
-                if walking is None and self._wants_more():
-                    walking = asyncio.create_task(asyncio.to_thread(self._look_ahead))
-                while len(in_flight) < self._concurrency and (chunk := self._next_chunk()):
+                if searching is None and self._wants_more():
+                    searching = _in_daemon(self._search_on)
+                while len(in_flight) < self._most_in_flight() and (chunk := self._next_chunk()):
                     in_flight.add(asyncio.ensure_future(self._score(chunk)))
-                waiting: set[asyncio.Task[list[Found]] | asyncio.Task[list[Row]]] = {*in_flight}
-                if walking is not None:
-                    waiting.add(walking)
+                yield rows  # only now: the next requests are on their way while the caller stores these
+                waiting: set[asyncio.Future[_Step] | asyncio.Future[list[Row]]] = {*in_flight}
+                if searching is not None and not self._stopping:
+                    waiting.add(searching)
                 if not waiting:
                     return
                 done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                if walking is not None and walking.done():
-                    self._accept(walking.result())
-                    walking = None
-                for task in [task for task in in_flight if task in done]:
-                    in_flight.remove(task)
-                    yield task.result()
+                if searching in done:
+                    self._accept(searching.result())
+                    searching = None
+                completed = [task for task in in_flight if task in done]
+                rows = [row for task in completed for row in task.result()]
+                in_flight.difference_update(completed)
         finally:
             for task in in_flight:
                 task.cancel()
-            if walking is not None:
-                walking.cancel()
+            await asyncio.gather(*in_flight, return_exceptions=True)
+            if searching is not None:
+                searching.cancel()
 
     def _wants_more(self) -> bool:
         return not (self.count.finished or self._stopping) and len(self._backlog) < max(LOOK_AHEAD, self._chunk_size)
+
+    def _most_in_flight(self) -> int:
+        """More than may be sent at once: the next ones are read and hashed meanwhile."""
+        return self._limit.value + max(2, self._limit.value // 2)
 
     def _next_chunk(self) -> list[Found]:
         """Empty while a fuller one is on its way."""
@@ -88,25 +125,43 @@ class Pipeline:
             return []
         return [self._backlog.popleft() for _ in range(min(self._chunk_size, len(self._backlog)))]
 
-    def _look_ahead(self) -> list[Found]:
-        """One step of the walk; blocking."""
+    def _search_on(self) -> _Step:
+        """One step of the search; blocking."""
         end_s = time.monotonic() + LOOK_S
         finds: list[Found] = []
+        is_last = True
         for found in self._finds:
             finds.append(found)
             if len(finds) >= max(LOOK_AHEAD, self._chunk_size) or time.monotonic() > end_s:
-                return finds
-        self.count.finished = True
-        return finds
+                is_last = False
+                break
+        return _Step(finds, self._recall([found for found in finds if found.what == "input"]), is_last)
 
-    def _accept(self, finds: list[Found]) -> None:
-        for found in finds:
-            match found.what:
-                case "skipped":
-                    self.count.skipped += 1
-                case "duplicate":
-                    self.count.duplicates += 1
-                case "file" | "folder":
-                    self.count.files += 1
-                    if not self._stopping:
-                        self._backlog.append(found)
+    def _accept(self, step: _Step) -> None:
+        self.count.finished = step.is_last
+        standings = iter(step.standings)
+        for found in step.finds:
+            if found.what == "skipped":
+                self.count.skipped += 1
+            elif found.what == "duplicate" or (standing := next(standings)) == "duplicate":
+                self.count.duplicates += 1
+            else:
+                self.count.inputs += 1
+                self.count.kept += standing == "kept"
+                if standing == "new" and not self._stopping:
+                    self._backlog.append(found)
+
+
+def _in_daemon(call: Callable[[], T]) -> asyncio.Future[T]:
+    """As ``asyncio.to_thread``, but nothing waits for the thread at the end: a list on stdin may pause for ever."""
+    outcome: Future[T] = Future()
+    outcome.set_running_or_notify_cancel()
+
+    def work() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised where the outcome is awaited
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="search", daemon=True).start()
+    return asyncio.wrap_future(outcome)

@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from client.pipeline import WalkCount
+from client.pipeline import FoundCount
 from client.rows import Row
-from client.walking import walk
+from client.sources.finding import LIST_ENDING, STDIN, find
+from client.sources.stores import is_url
+from client.sources.tables import TABLE_ENDINGS
 
 log = logging.getLogger(__name__)
 
@@ -66,30 +67,30 @@ class Tally:
 
 
 class Shown(Protocol):
-    """Called whenever rows are there."""
+    """Called whenever there is something new."""
 
-    def __call__(self, tally: Tally, walked: WalkCount) -> None:
+    def __call__(self, tally: Tally, found: FoundCount) -> None:
         """Show where things stand."""
         ...
 
 
 @contextmanager
-def show_progress(paths: Sequence[Path], console: Console | None = None) -> Iterator[Shown]:
+def show_progress(paths: Sequence[str], console: Console | None = None) -> Iterator[Shown]:
     """A bar when stderr is a terminal, else log lines; it is gone at the end."""
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield _log_lines()
         return
-    # The scoring walk is never far ahead of the scoring, so another one counts what is still to come.
+    # The search is never far ahead of the scoring, so another one counts what is still to come.
     with _counted_ahead(paths) as total, _bar(console) as bar:
         task = bar.add_task("scoring", total=None, done="", rates="")
 
-        def show(tally: Tally, walked: WalkCount) -> None:
-            expected = walked.files if walked.finished else total()
-            known = f"{expected}" if expected is not None else f"{walked.files}+"
-            bar.update(
-                task, completed=tally.files, total=expected, done=f"{tally.files} of {known} files", rates=tally.rates
-            )
+        def show(tally: Tally, found: FoundCount) -> None:
+            expected = found.inputs if found.finished else total()
+            known = f"{expected:,}" if expected is not None else f"{found.inputs:,}+"
+            completed = tally.files + found.kept
+            done = f"{completed:,} of {known} files{_kept(found)}"
+            bar.update(task, completed=completed, total=expected, done=done, rates=tally.rates)
 
         yield show
 
@@ -102,30 +103,40 @@ def _bar(console: Console) -> Progress:
 def _log_lines() -> Shown:
     last_s = time.monotonic()
 
-    def show(tally: Tally, walked: WalkCount) -> None:
+    def show(tally: Tally, found: FoundCount) -> None:
         nonlocal last_s
         now_s = time.monotonic()
         if now_s - last_s < LOG_EVERY_S:
             return
         last_s = now_s
-        of = f"of {walked.files}" if walked.finished else f"({walked.files} found so far)"
-        log.info("%d files %s scored, %s", tally.files, of, tally.rates)
+        of = f"of {found.inputs:,}" if found.finished else f"({found.inputs:,} found so far)"
+        log.info("%s files %s done%s, %s", f"{tally.files + found.kept:,}", of, _kept(found), tally.rates)
 
     return show
 
 
+def _kept(found: FoundCount) -> str:
+    return f" ({found.kept:,} kept from before)" if found.kept else ""
+
+
 @contextmanager
-def _counted_ahead(paths: Sequence[Path]) -> Iterator[Callable[[], int | None]]:
-    """How many files there are, once that is known; counted in a thread."""
+def _counted_ahead(paths: Sequence[str]) -> Iterator[Callable[[], int | None]]:
+    """How many inputs there are, once that is known; counted in a thread."""
     over, totals = threading.Event(), list[int]()
 
     def count() -> None:
-        finds = itertools.takewhile(lambda _: not over.is_set(), walk(paths))
-        total = sum(found.what in ("file", "folder") for found in finds)
+        finds = itertools.takewhile(lambda _: not over.is_set(), find(paths))
+        total = sum(found.what == "input" for found in finds)
         totals.append(total)
 
-    threading.Thread(target=count, name="count", daemon=True).start()
+    if not any(map(_is_read_once, paths)):
+        threading.Thread(target=count, name="count", daemon=True).start()
     try:
         yield lambda: totals[0] if totals else None
     finally:
         over.set()
+
+
+def _is_read_once(path: str) -> bool:
+    """Stdin has no second time; lists, tables and stores cost as much as the first."""
+    return path == STDIN or is_url(path) or path.lower().endswith((LIST_ENDING, *TABLE_ENDINGS))

@@ -21,7 +21,7 @@ _LONGEST_CELL = 1 << 30
 
 
 def read_rows(result: str | os.PathLike[str]) -> Iterator[Row]:
-    """The rows of a file that ``client score`` wrote, one at a time.
+    """The rows of a file (with --ray: a folder of parts) that ``client score`` wrote, one at a time.
 
     Raises:
         ConfigError: it is not there, or not such a file; the message names the row.
@@ -53,6 +53,7 @@ def _csv(path: Path) -> Iterator[dict[str, JsonValue]]:
 
 
 def _parquet(path: Path) -> Iterator[dict[str, JsonValue]]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=1000):
-            yield from map(from_parquet, batch.to_pylist())
+    for part in sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]:
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                yield from map(from_parquet, batch.to_pylist())

@@ -1,14 +1,11 @@
-"""Rows into a file; its ending says how.
+"""Rows into a file; its ending says how, and it is there only when it is whole.
 
-JSON Lines and CSV grow in place, row by row, flushed: what was scored is kept whatever happens, and
-the file can be watched. A Parquet file has its index at its end, so it is written beside its name
-and renamed when it is whole.
+What a run scored so far is in its journal (``client.journal``), from which the file is made at the end.
 """
 
 from __future__ import annotations
 
 import csv
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +15,7 @@ from typing import IO, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from client.replacing import replacing
 from client.rows import Row
 from client.schema import COLUMNS, PARQUET, csv_cells, parquet_cells
 from lnclip.errors import ConfigError
@@ -36,7 +34,7 @@ class RowWriter(Protocol):
         ...
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
+def check_output(path: Path, *, may_exist: bool) -> None:
     """See before any work whether a result can be written there.
 
     Raises:
@@ -46,27 +44,25 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"{path}: the ending picks the format and must be one of {', '.join(ENDINGS)}")
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; name a file")
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} exists already: name another file, or give --overwrite")
+    if path.exists() and not may_exist:
+        raise ConfigError(f"{path} exists already: name another file, or give --overwrite, or --resume to add to it")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
-        if path.exists():
-            path.open("ab").close()
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
 @contextmanager
 def open_writer(path: Path) -> Iterator[RowWriter]:
-    """A writer for the format of ``path``; replaces a file that is there.
+    """A writer for the format of ``path``; when the block ends well, the file takes the place of what was there.
 
     Raises:
         ConfigError: writing fails (a full disk, say).
     """
     opened = {".jsonl": _open_jsonl, ".csv": _open_csv, ".parquet": _open_parquet}[path.suffix.lower()]
     try:
-        with opened(path) as writer:
+        with replacing(path) as partial, opened(partial) as writer:
             yield writer
     except OSError as error:  # of opening, of writing in the caller's block, or of closing
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -77,19 +73,26 @@ class _JsonLines:
         self._file = file
 
     def write(self, rows: Sequence[Row]) -> None:
-        self._file.write("".join(row.model_dump_json() + "\n" for row in rows))
-        self._file.flush()
+        self._file.writelines(row.model_dump_json() + "\n" for row in rows)
+
+
+class _UnixLines:
+    """csv quotes a carriage return only when it ends lines; here it does, and is taken off again."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, line: str) -> None:
+        self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 class _Csv:
     def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self._csv = csv.writer(file, lineterminator="\n")
+        self._csv = csv.writer(_UnixLines(file), lineterminator="\r\n")
         self._csv.writerow(COLUMNS)
 
     def write(self, rows: Sequence[Row]) -> None:
         self._csv.writerows(csv_cells(row) for row in rows)
-        self._file.flush()
 
 
 class _Parquet:
@@ -122,12 +125,7 @@ def _open_csv(path: Path) -> Iterator[RowWriter]:
 
 @contextmanager
 def _open_parquet(path: Path) -> Iterator[RowWriter]:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with pq.ParquetWriter(temporary, PARQUET, compression="zstd") as file:
-            writer = _Parquet(file)
-            yield writer
-            writer.flush()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with pq.ParquetWriter(path, PARQUET, compression="zstd") as file:
+        writer = _Parquet(file)
+        yield writer
+        writer.flush()

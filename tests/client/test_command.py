@@ -77,6 +77,7 @@ def test_an_existing_result_is_kept_unless_told(files: Path, out: Path) -> None:
     with serve(Peer(after([]))) as url:
         refused = client("score", files, "--out", out, "--url", url)
         assert (refused.returncode, out.read_text()) == (2, "precious")
+        assert list(out.parent.iterdir()) == [files, out]
         assert client("score", files, "--out", out, "--url", url, "--overwrite").returncode == 0
     assert len(list(read_rows(out))) == 8
 
