@@ -7,6 +7,7 @@ RUN ?= runs/demo
 EXPORT ?= exports/$(notdir $(RUN))
 OUT ?= scores.jsonl
 ARGS ?=
+JOBS ?= 2
 
 # Where containers set it, every command would compile the sources of torch and Lightning anew: 8 s each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,8 +36,8 @@ lock: setup ## Pin requirements.txt and server/requirements.txt anew from pyproj
 demo: setup ## Media, training, export, Triton, scores and a report, on CPU without downloads (5 minutes)
 	$(PY) -m benchmarks demo $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(ARGS)
 
-test: setup ## All tests; make test ARGS='-m "not slow"' for the quick ones, a few minutes
-	$(PY) -m pytest $(ARGS)
+test: setup ## All tests, JOBS=2 files at a time; make test ARGS='-m "not slow"' for the quick ones
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## ruff, mypy, codespell
 	$(PY) -m ruff check .

@@ -20,7 +20,18 @@ from lnclip.spec import PreprocessSpec
 
 ROOT = Path(__file__).parent.parent
 
-AVAILABLE = {"gpu": lambda: shutil.which("nvidia-smi") is not None}
+AVAILABLE = {
+    "gpu": lambda: shutil.which("nvidia-smi") is not None,
+    "browser": lambda: bool(shutil.which("chromium") or list(PLAYWRIGHTS.glob("chromium-*"))),
+}
+PLAYWRIGHTS = Path.home() / ".cache" / "ms-playwright"
+"""Where ``playwright install chromium`` puts its own."""
+
+QUIET_BROWSER = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+"""Chromium as root in a container, asking nobody anything."""
 
 # Five points of each photograph, read off the pictures by eye, in the order of the spec's template.
 ASTRONAUT_POINTS = [[206, 101], [245, 100], [229, 122], [207, 137], [248, 136]]
@@ -133,6 +144,17 @@ def triton(tmp_path_factory: pytest.TempPathFactory, repository: Path):
     run_dir = tmp_path_factory.mktemp("run") / ".run"
     yield start(StartOptions(repository=repository, run_dir=run_dir))
     stop(run_dir)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, one for each module: while Playwright is open, asyncio.run fails in this thread."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET_BROWSER)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
