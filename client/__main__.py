@@ -1,51 +1,81 @@
-"""python -m client: score images against a Triton server, and look at the result."""
+"""python -m client: score images and videos against Triton, and look at the result."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from client import flags
 from lnclip.commands import run
-from lnclip.scoring import Aggregate
+from lnclip.errors import ConfigError
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Score images against a Triton server, and look at the result.",
+    rich_markup_mode="rich",
+    help="Score images and videos against a Triton server, and look at the result.",
 )
 
+SCORE_EXAMPLES = """[bold]Examples[/bold]
 
-@app.command()
+python -m client score photos/ clip.mp4 --out rows.jsonl
+
+find /data -name '*.jpg' | python -m client score - --out rows.parquet --resume
+
+python -m client score 's3://bucket/day-*/' --out rows.parquet --url gpu1:8001 --url gpu2:8001
+
+python -m client score table.csv --path-column file --out rows.csv --concurrency auto
+
+python -m client score crops/ --crops --out rows.jsonl
+
+python -m client score photos/ --local --out rows.jsonl
+
+python -m client score /shared/photos --ray auto --ray-workers 8 --out /shared/rows.parquet
+
+Exit status: 0 all scored, 1 some files failed (they have rows that say why), 2 nothing was done."""
+
+
+@app.command(epilog=SCORE_EXAMPLES)
 def score(  # noqa: PLR0917 - one parameter is one flag
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images and folders (with all below them).")],
-    out: Annotated[Path, typer.Option(help="Result file; the ending picks the format: .jsonl, .csv, .parquet.")],
-    url: Annotated[
-        str | None, typer.Option(help="Triton's gRPC HOST:PORT; default: the server running from here.")
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests in flight.")] = 16,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="Deadline of one request, seconds.")] = 60.0,
-    retries: Annotated[int, typer.Option(min=0, help="Of one request, when the server is unavailable.")] = 6,
-    max_faces: Annotated[int | None, typer.Option(min=1, help="Per image, largest first; server default: 8.")] = None,
-    min_face_px: Annotated[
-        float | None, typer.Option(min=0, help="Shortest side of the smallest face; server default: 32.")
-    ] = None,
-    detector_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Lowest detector score; default: the detector's own.")
-    ] = None,
-    aggregate: Annotated[Aggregate | None, typer.Option(help="From faces to the image; server default: max.")] = None,
-    crops: Annotated[bool, typer.Option("--crops", help="The files are aligned face crops: no detector.")] = False,
-    crop_batch: Annotated[int, typer.Option(min=1, help="With --crops: crops in one request.")] = 32,
-    spec: Annotated[Path | None, typer.Option(help="With --crops: model.json of the served weights.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing result file.")] = False,
+    paths: flags.Inputs,
+    out: flags.Out,
+    resume: flags.Resume = False,
+    overwrite: flags.Overwrite = False,
+    path_column: flags.PathColumn = "path",
+    url: flags.Urls = None,
+    concurrency: flags.Concurrency = "16",
+    timeout_s: flags.TimeoutS = 60.0,
+    retries: flags.Retries = 6,
+    patience_s: flags.PatienceS = 120.0,
+    max_faces: flags.MaxFaces = None,
+    min_face_px: flags.MinFacePx = None,
+    detector_threshold: flags.DetectorThreshold = None,
+    aggregate: flags.HowToAggregate = None,
+    max_side: flags.MaxSide = None,
+    frames: flags.Frames = 32,
+    sampling: flags.HowToSample = "uniform",
+    stride: flags.Stride = 10,
+    video_rule: flags.VideoRule = "track",
+    crops: flags.Crops = False,
+    crop_batch: flags.CropBatch = 32,
+    spec: flags.Spec = None,
+    two_calls: flags.TwoCalls = False,
+    local: flags.Local = False,
+    repository: flags.Repository = Path("build/repository"),
+    ray: flags.Ray = None,
+    ray_workers: flags.RayWorkers = 2,
 ) -> None:
-    """Score every file; one that cannot be scored is a row with its error, never a gap."""
-    from client.async_scorer import ScoreOptions
+    """Score every input; one that cannot be scored is a row with its error, never a gap."""
     from client.calling import CallPolicy
     from client.job import ScoreRun, score_paths
+    from client.options import ScoreOptions
+    from client.video.options import VideoOptions
     from lnclip.artifact import Artifact
 
+    if two_calls and (local or crops):
+        raise ConfigError("--two-calls is a way to score images by servers: leave out --local and --crops")
     asked = {
         "max_faces": max_faces,
         "min_face_px": min_face_px,
@@ -53,29 +83,78 @@ def score(  # noqa: PLR0917 - one parameter is one flag
         "aggregate": aggregate,
     }
     options = ScoreOptions(
-        concurrency=concurrency,
-        policy=CallPolicy(timeout_s=timeout_s, retries=retries, budget=(retries + 2) * concurrency),
+        concurrency=_concurrency(concurrency),
+        policy=CallPolicy(timeout_s=timeout_s, retries=retries, patience_s=patience_s),
         parameters={name: value for name, value in asked.items() if value is not None},
+        way="local" if local else "two_calls" if two_calls else "ensemble",
+        repository=repository,
+        video=VideoOptions(sampling=sampling, frames=frames, stride=stride, rule=video_rule),
+        max_side=max_side,
         crops=crops,
         crop_batch=crop_batch,
         spec=Artifact.load(spec).identity.spec if spec else None,
     )
-    summary = score_paths(ScoreRun(paths=paths, out=out, overwrite=overwrite, url=url, options=options))
+    job = ScoreRun(
+        paths=paths, out=out, resume=resume, overwrite=overwrite, path_column=path_column, urls=url, options=options
+    )
+    if ray is None:
+        summary = score_paths(job)
+    else:
+        from client.ray_job import score_on_ray
+
+        summary = score_on_ray(job, ray, ray_workers)
     typer.echo(summary.describe(out), err=True)
     raise typer.Exit(summary.exit_status)
 
 
 @app.command()
 def report(
-    rows: Annotated[Path, typer.Argument(metavar="FILE", help="A result file of `score`.")],
+    rows: Annotated[Path, typer.Argument(metavar="FILE", help="A result of `score`.")],
     out: Annotated[Path, typer.Option(help="The page, one file that loads nothing from elsewhere.")],
     note: Annotated[str, typer.Option(help="Shown at the top, for whoever opens the page.")] = "",
 ) -> None:
-    """Make a page to look at: counts, a table, and thumbnails with the faces boxed."""
+    """Make a page to look at: counts, a histogram, a table, faces boxed, timelines of videos."""
     from client.report import write_report
 
     write_report(rows, out, note)
     typer.echo(f"report: {out}", err=True)
+
+
+@app.command()
+def evaluate(
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="CSV with path,label,video,dataset,source.")],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json and predictions.parquet.")],
+    url: flags.Urls = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Folder of `training evaluate`: what the run itself scored there.")
+    ] = None,
+    concurrency: flags.Concurrency = "16",
+) -> None:
+    """Score a labelled index through the server and measure it as `training evaluate` measures a run."""
+    from client.evaluate import evaluate as evaluate_served
+    from client.options import ScoreOptions
+
+    options = ScoreOptions(concurrency=_concurrency(concurrency))
+    typer.echo(evaluate_served(index, out, urls=url, against=against, options=options))
+
+
+@app.command()
+def ui(
+    url: flags.Urls = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="On 127.0.0.1; default: a free one.")] = None,
+) -> None:
+    """Open a small page on this machine: drop an image or a video, see its faces and numbers."""
+    from client.ui import serve_ui
+
+    serve_ui(url, port)
+
+
+def _concurrency(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise ConfigError(f"--concurrency is {text!r}, must be 1 to 1024, or auto")
+    return int(text)
 
 
 if __name__ == "__main__":

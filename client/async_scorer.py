@@ -1,177 +1,109 @@
-"""Scoring inside an event loop: one connection, a bounded number of requests in flight."""
+"""Scoring inside an event loop: files in, rows out, a bounded number of requests in flight."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Self
 
-import numpy as np
-from tritonclient.grpc import InferInput
-
-from client.answers import ENSEMBLE_OUTPUTS, error_row, image_row
-from client.calling import CallError, CallPolicy, Parameters, Triton
-from client.crops import Crop, CropEncoder, stack
+from client.limits import Limit
+from client.options import ScoreOptions
 from client.pipeline import Pipeline
-from client.reading import FileFacts, ReadFile, from_bytes, read_file
-from client.rows import Row, RowError, printable_path
-from client.walking import Found, walk
-from lnclip.contract import ENSEMBLE, IMAGE
-from lnclip.errors import EngineError
-from lnclip.running import grpc_url
+from client.reading import ReadFile, from_bytes, read_input
+from client.rows import Row
+from client.sources.finding import Found, find
+from client.ways import choose_scorer
 from lnclip.scoring import RequestParameters
-from lnclip.spec import PreprocessSpec
 
 StrPath = str | os.PathLike[str]
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreOptions:
-    """How to score. What is None is left to the server."""
-
-    concurrency: int = 16
-    """Requests in flight."""
-
-    policy: CallPolicy = field(default_factory=CallPolicy)
-    parameters: Parameters = field(default_factory=dict)
-    """Those of ``lnclip.scoring.RequestParameters`` that are to differ from the server's defaults."""
-
-    crops: bool = False
-    """The files are faces that were cut before: no detector, straight to the encoder."""
-
-    crop_batch: int = 32
-    """Crops in one request; the encoder's own limit applies too."""
-
-    spec: PreprocessSpec | None = None
-    """What crops are brought to; None is the default spec at the encoder's input side."""
+THREADS = 16
+"""That read, hash and decode; more files may be in flight."""
 
 
 class AsyncScorer:
-    """A connection to a server that scores files; an asynchronous context manager."""
+    """Scores files with one server, several, or none; an asynchronous context manager."""
 
-    def __init__(self, url: str | None = None, options: ScoreOptions | None = None) -> None:
+    def __init__(self, urls: str | Sequence[str] | None = None, options: ScoreOptions | None = None) -> None:
         """Nothing is sent before it is entered.
 
         Args:
-            url: gRPC address; None is the server that runs from the working directory.
+            urls: gRPC address of a server, or of several; None is the one that runs from the working directory.
             options: how to score.
 
         Raises:
             ConfigError: a request parameter has a value that cannot be.
-            ServerError: no ``url``, and no server runs from here.
+            ServerError: no ``urls``, and no server runs from here.
         """
         self.options = options or ScoreOptions()
         RequestParameters.parse(self.options.parameters)
-        self._triton = Triton(grpc_url(url), self.options.policy)
-        self._encoder: CropEncoder | None = None
+        self.limit = _limit(self.options)
+        self._scorer = choose_scorer(urls, self.options, self.limit)
 
     async def __aenter__(self) -> Self:
         """Connect, and see that the model is served.
 
         Raises:
-            ServerError: the server cannot be reached, or serves something else.
+            ServerError: no server can be reached, or they serve something else.
+            ArtifactError: without a server: something is missing in the repository, or does not fit together.
             SpecError: for crops: the encoder was trained for another spec.
         """
-        self._threads = ThreadPoolExecutor(min(32, self.options.concurrency), "score")
         async with AsyncExitStack() as undo:
-            await self._triton.__aenter__()
-            undo.push_async_exit(self)
-            if self.options.crops:
-                self._encoder = await CropEncoder.connect(self._triton, self.options.spec, self.options.crop_batch)
-            else:
-                await self._triton.check_ready(ENSEMBLE)
-            undo.pop_all()
+            self._threads = ThreadPoolExecutor(THREADS, "score")
+            undo.callback(self._threads.shutdown, wait=False, cancel_futures=True)
+            await undo.enter_async_context(self._scorer)
+            self._undo = undo.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the connection."""
-        await self._triton.__aexit__(kind, error, traceback)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Close the connections."""
+        await self._undo.__aexit__(kind, error, traceback)
 
-    async def score(self, image: StrPath | bytes) -> Row:
-        """One file, or the bytes of one. Trouble with it is in the row."""
-        started_s = time.perf_counter()
-        file = from_bytes(image) if isinstance(image, bytes) else await self._in_thread(read_file, os.fspath(image))
-        [row] = await self._score_files([file], started_s)
+    @property
+    def chunk_size(self) -> int:
+        """Inputs that are scored together: ready crops share requests."""
+        return self._scorer.batch_size
+
+    async def score(self, media: StrPath | bytes) -> Row:
+        """One file or URL, or the bytes of an image. Trouble with it is in the row."""
+        if not isinstance(media, bytes):
+            [row] = await self.score_found([Found(os.fspath(media), "input")])
+            return row
+        [row] = await self._scorer.score([from_bytes(media)], self._threads, time.perf_counter())
         return row
 
     async def score_many(self, paths: Iterable[StrPath]) -> AsyncGenerator[Row, None]:
-        """Files and folders: a row for each file below them, in order of completion."""
-        async for rows in self.pipeline(paths).run():
+        """Whatever ``client.sources`` finds there: a row for each input, in order of completion."""
+        pipeline = Pipeline(find(paths), self.score_found, limit=self.limit, chunk_size=self.chunk_size)
+        async for rows in pipeline.run():
             for row in rows:
                 yield row
 
-    def pipeline(self, paths: Iterable[StrPath]) -> Pipeline:
-        """What ``score_many`` runs, for those who also want to count and to stop."""
-        chunk_size = self._encoder.batch_size if self._encoder else 1
-        return Pipeline(walk(paths), self._score_found, concurrency=self.options.concurrency, chunk_size=chunk_size)
+    async def score_found(self, chunk: Sequence[Found]) -> list[Row]:
+        """Inputs that were found, at most ``chunk_size`` of them."""
+        started_s = time.perf_counter()
+        reading = [self._read(found) for found in chunk]
+        files = [await file for file in reading]  # gather would cost a task for each
+        return await self._scorer.score(files, self._threads, started_s)
 
     def stop_retrying(self) -> None:
         """From now on a failed request is an error row at once."""
-        self._triton.budget.close()
+        self._scorer.stop_retrying()
 
-    async def _score_found(self, chunk: Sequence[Found]) -> list[Row]:
-        started_s = time.perf_counter()
-        files = await asyncio.gather(*(self._in_thread(_read_found, found) for found in chunk))
-        return await self._score_files(files, started_s)
-
-    async def _score_files(self, files: Sequence[ReadFile], started_s: float) -> list[Row]:
-        if self._encoder:
-            return await self._score_crops(self._encoder, files, started_s)
-        return [await self._score_image(file, started_s) for file in files]
-
-    async def _score_image(self, file: ReadFile, started_s: float) -> Row:
-        if file.error is not None:
-            return error_row(file.facts, file.error, _ms_since(started_s))
-        tensor = InferInput(IMAGE.name, list(IMAGE.dims), IMAGE.dtype)
-        tensor.set_data_from_numpy(np.array([file.content], np.object_))  # np.bytes_ would cut trailing zeros off
-        try:
-            result = await self._triton.infer(
-                ENSEMBLE, [tensor], outputs=ENSEMBLE_OUTPUTS, parameters=self.options.parameters
-            )
-            return image_row(file.facts, result, _ms_since(started_s))
-        except CallError as error:
-            return error_row(file.facts, error.error, _ms_since(started_s))
-        except EngineError as error:
-            return error_row(file.facts, RowError(code="bad_answer", message=str(error)), _ms_since(started_s))
-
-    async def _score_crops(self, encoder: CropEncoder, files: Sequence[ReadFile], started_s: float) -> list[Row]:
-        """One request for those that can be read; the others have their rows without it."""
-        prepared = await asyncio.gather(*(self._in_thread(encoder.prepare, file) for file in files))
-        rows = [
-            error_row(file.facts, trouble, _ms_since(started_s))
-            for file, trouble in zip(files, prepared, strict=True)
-            if isinstance(trouble, RowError)
-        ]
-        crops = [crop for crop in prepared if isinstance(crop, Crop)]
-        if not crops:
-            return rows
-        try:
-            answers = await encoder.encode(stack(crops))
-        except CallError as error:
-            return rows + [error_row(crop.facts, error.error, _ms_since(started_s)) for crop in crops]
-        return rows + [encoder.row(crop, answers, index, _ms_since(started_s)) for index, crop in enumerate(crops)]
-
-    def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+    def _read(self, found: Found) -> asyncio.Future[ReadFile]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, read_input, found)
 
 
-def _read_found(found: Found) -> ReadFile:
-    if found.what == "folder":
-        trouble = RowError(code="folder_unreadable", message="cannot be listed: what lies below it was not scored")
-        return ReadFile(FileFacts(printable_path(found.path)), b"", trouble)
-    return read_file(found.path)
-
-
-def _ms_since(started_s: float) -> float:
-    return round((time.perf_counter() - started_s) * 1000, 1)
+def _limit(options: ScoreOptions) -> Limit:
+    if options.concurrency != "auto":
+        return Limit(options.concurrency)
+    if options.way == "local":  # no requests to learn from; two images for each core keep it busy
+        return Limit(2 * len(os.sched_getaffinity(0)))
+    return Limit.auto()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from client.async_scorer import AsyncScorer, ScoreOptions, StrPath
+from client.async_scorer import AsyncScorer, StrPath
+from client.options import ScoreOptions
 from client.rows import Row
 
 T = TypeVar("T")
@@ -21,11 +22,11 @@ class Scorer:
     An event loop of its own runs in a thread, so it works where another loop runs already.
     """
 
-    def __init__(self, url: str | None = None, options: ScoreOptions | None = None) -> None:
+    def __init__(self, urls: str | Sequence[str] | None = None, options: ScoreOptions | None = None) -> None:
         """Connect.
 
         Args:
-            url: gRPC address; None is the server that runs from the working directory.
+            urls: gRPC address of a server, or of several; None is the one that runs from the working directory.
             options: how to score.
 
         Raises:
@@ -33,7 +34,7 @@ class Scorer:
             ServerError: the server cannot be reached, or serves something else.
             SpecError: for crops: the encoder was trained for another spec.
         """
-        self._scorer = AsyncScorer(url, options)
+        self._scorer = AsyncScorer(urls, options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="scorer", daemon=True)
         self._thread.start()
@@ -51,11 +52,11 @@ class Scorer:
         self.close()
 
     def score(self, image: StrPath | bytes) -> Row:
-        """One file, or the bytes of one. Trouble with it is in the row, never raised."""
+        """One file or URL, or the bytes of an image. Trouble with it is in the row, never raised."""
         return self._wait(self._scorer.score(image))
 
     def score_many(self, paths: Iterable[StrPath]) -> Iterator[Row]:
-        """Files and folders: a row for each file below them, in order of completion."""
+        """Whatever ``client.sources`` finds there: a row for each input, in order of completion."""
         rows = self._scorer.score_many(paths)
 
         async def following() -> Row | None:

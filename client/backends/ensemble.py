@@ -6,12 +6,10 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from tritonclient.grpc import InferInput
-
 from client.answers import ENSEMBLE_OUTPUTS, ImageAnswer, read_answer
 from client.calling import Parameters
 from client.servers import Servers
+from client.wire import question, with_image
 from lnclip.contract import ENSEMBLE, IMAGE
 from lnclip.scoring import RequestParameters
 
@@ -23,6 +21,7 @@ class EnsembleBackend:
         """``parameters``: those of the request that are to differ from the server's defaults."""
         self._servers = servers
         self._parameters = parameters
+        self._question = _question(parameters)
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -44,15 +43,16 @@ class EnsembleBackend:
 
     async def answer(self, image: bytes, *, scale: float = 1.0) -> ImageAnswer:
         """See ``Backend``."""
-        tensor = InferInput(IMAGE.name, list(IMAGE.dims), IMAGE.dtype)
-        tensor.set_data_from_numpy(np.array([image], np.object_))  # np.bytes_ would cut trailing zeros off
-        parameters = scaled(self._parameters, scale)
-        result = await self._servers.infer(ENSEMBLE, [tensor], outputs=ENSEMBLE_OUTPUTS, parameters=parameters)
-        return read_answer(result)
+        asked = self._question if scale == 1.0 else _question(scaled(self._parameters, scale))
+        return read_answer(await self._servers.send(with_image(asked, image)))
 
     def stop_retrying(self) -> None:
         """See ``Backend``."""
         self._servers.stop_retrying()
+
+
+def _question(parameters: Parameters) -> bytes:
+    return question(ENSEMBLE, IMAGE, ENSEMBLE_OUTPUTS, parameters)
 
 
 def scaled(parameters: Parameters, scale: float) -> Parameters:

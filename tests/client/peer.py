@@ -63,14 +63,17 @@ def texts(*words: str) -> np.ndarray:
 class Peer(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers with ``behave(request)``: tensors, or a RefusalError raised."""
 
-    def __init__(self, behave: Callable[[service_pb2.ModelInferRequest], dict[str, np.ndarray]]) -> None:
+    def __init__(
+        self, behave: Callable[[service_pb2.ModelInferRequest], dict[str, np.ndarray]], *, ready: bool = True
+    ) -> None:
         self.behave = behave
+        self.ready = ready
         self.requests: list[service_pb2.ModelInferRequest] = []
         self.in_flight = self.most_in_flight = 0
         self._lock = threading.Lock()
 
     def ModelReady(self, request, context):  # noqa: N802 - the protocol's names
-        return service_pb2.ModelReadyResponse(ready=True)
+        return service_pb2.ModelReadyResponse(ready=self.ready)
 
     def ModelMetadata(self, request, context):  # noqa: N802
         metadata = service_pb2.ModelMetadataResponse(name=request.name)
@@ -114,6 +117,23 @@ def serve(peer: Peer, port: int = 0) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         server.stop(0).wait()
+
+
+@contextmanager
+def serve_wedged(port: int = 0) -> Iterator[tuple[Peer, str]]:
+    """Says that it is ready, takes requests, and answers none."""
+    over = threading.Event()
+
+    def behave(request: service_pb2.ModelInferRequest) -> dict[str, np.ndarray]:
+        over.wait()
+        return ensemble_answer()
+
+    peer = Peer(behave)
+    with serve(peer, port) as url:
+        try:
+            yield peer, url
+        finally:
+            over.set()
 
 
 def after(refusals: list[RefusalError]) -> Callable[[service_pb2.ModelInferRequest], dict[str, np.ndarray]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from client import AsyncScorer, CallPolicy, Row, ScoreOptions, Scorer
-from client.walking import Found
+from client.sources.finding import Found
 from lnclip.errors import ConfigError, ServerError, SpecError
 from lnclip.spec import PreprocessSpec
 from tests.client.peer import (
@@ -122,12 +122,12 @@ def test_no_more_requests_are_in_flight_than_asked_for(files: Path) -> None:
 def test_the_walk_waits_for_the_server(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
     """Endless files: what is taken from the walk stays in proportion to what was scored."""
     taken = itertools.count()
-    endless = (Found(str(files / f"{next(taken) % 20}.jpg"), "file") for _ in itertools.count())
-    monkeypatch.setattr("client.async_scorer.walk", lambda paths: endless)
+    endless = (Found(str(files / f"{next(taken) % 20}.jpg"), "input") for _ in itertools.count())
+    monkeypatch.setattr("client.async_scorer.find", lambda paths: endless)
     with serve(Peer(lambda _: ensemble_answer())) as url, Scorer(url) as scorer:
         for _ in itertools.islice(scorer.score_many([files]), 300):
             pass
-    assert next(taken) < 300 + 64 + 64 + 16 + 1
+    assert next(taken) < 300 + 64 + 64 + 16 + 8 + 1
 
 
 def test_only_parameters_that_were_given_are_sent(files: Path) -> None:
@@ -181,7 +181,7 @@ def test_an_unreachable_server_is_an_error_at_the_beginning() -> None:
 
 def test_a_server_that_goes_away_leaves_rows_with_errors(files: Path) -> None:
     with serve(Peer(lambda _: ensemble_answer())) as url:
-        scorer = Scorer(url, ScoreOptions(policy=CallPolicy(retries=1, first_pause_s=0.01)))
+        scorer = Scorer(url, ScoreOptions(policy=CallPolicy(retries=1, first_pause_s=0.01, patience_s=1)))
         assert scorer.score(files / "1.jpg").status == "ok"
     rows = list(scorer.score_many([files]))
     scorer.close()

@@ -107,7 +107,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, triton: RunningServer, med
     out = tmp_path_factory.mktemp("results") / "rows.jsonl"
     summary = score_paths(ScoreRun(paths=[media, media / "vanished.jpg"], out=out, url=triton.grpc_url))
     assert summary.exit_status == 1
-    assert (summary.walked.skipped, summary.tally.no_face) == (1, 1)
+    assert (summary.found.skipped, summary.tally.no_face) == (1, 1)
     return out
 
 
