@@ -47,5 +47,31 @@ def training(
     typer.echo(run_training(setting, rounds, steps, out))
 
 
+@app.command()
+def client_overhead(
+    *,
+    images: Annotated[int, typer.Option(min=10, help="JPEGs of 1280x720, every file unique.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way takes its turn.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("benchmarks/results"),
+) -> None:
+    """The client: CPU time of its own for each image, with a server that answers at once."""
+    from benchmarks.client_overhead import run
+
+    typer.echo(run(images, rounds, out))
+
+
+@app.command()
+def client_memory(
+    *,
+    listed: Annotated[int, typer.Option(min=1, help="Paths that are listed.")] = 1_000_000,
+    scored: Annotated[int, typer.Option(min=2, help="Files that a real server scores, half of them crops.")] = 50_000,
+    out: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("benchmarks/results"),
+) -> None:
+    """The client: does its resident size stay flat?"""
+    from benchmarks.client_memory import run_client_memory
+
+    typer.echo(run_client_memory(listed, scored, out))
+
+
 if __name__ == "__main__":
     run(app)
