@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from client import flags
 from lnclip.commands import run
 from lnclip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from client.job import ScoreRun, Summary
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -76,16 +79,13 @@ def score(  # noqa: PLR0917 - one parameter is one flag
 
     if two_calls and (local or crops):
         raise ConfigError("--two-calls is a way to score images by servers: leave out --local and --crops")
-    asked = {
-        "max_faces": max_faces,
-        "min_face_px": min_face_px,
-        "detector_threshold": detector_threshold,
-        "aggregate": aggregate,
-    }
+    asked = _given(
+        max_faces=max_faces, min_face_px=min_face_px, detector_threshold=detector_threshold, aggregate=aggregate
+    )
     options = ScoreOptions(
         concurrency=_concurrency(concurrency),
         policy=CallPolicy(timeout_s=timeout_s, retries=retries, patience_s=patience_s),
-        parameters={name: value for name, value in asked.items() if value is not None},
+        parameters=asked,
         way="local" if local else "two_calls" if two_calls else "ensemble",
         repository=repository,
         video=VideoOptions(sampling=sampling, frames=frames, stride=stride, rule=video_rule),
@@ -97,12 +97,7 @@ def score(  # noqa: PLR0917 - one parameter is one flag
     job = ScoreRun(
         paths=paths, out=out, resume=resume, overwrite=overwrite, path_column=path_column, urls=url, options=options
     )
-    if ray is None:
-        summary = score_paths(job)
-    else:
-        from client.ray_job import score_on_ray
-
-        summary = score_on_ray(job, ray, ray_workers)
+    summary = score_paths(job) if ray is None else _on_ray(job, ray, ray_workers)
     typer.echo(summary.describe(out), err=True)
     raise typer.Exit(summary.exit_status)
 
@@ -147,6 +142,17 @@ def ui(
     from client.ui import serve_ui
 
     serve_ui(url, port)
+
+
+def _on_ray(job: ScoreRun, address: str, workers: int) -> Summary:
+    from client.ray_job import score_on_ray
+
+    return score_on_ray(job, address, workers)
+
+
+def _given(**parameters: float | str | None) -> dict[str, float | str]:
+    """Those that the command line names; the others are the server's to choose."""
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _concurrency(text: str) -> int | Literal["auto"]:

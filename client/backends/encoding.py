@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self, TypeVar
 
@@ -146,12 +147,10 @@ class ServedCropEncoder:
         Raises:
             ServerError: no server can be reached that serves the encoder.
         """
-        await self._servers.__aenter__()
-        try:
+        async with AsyncExitStack() as undo:
+            await undo.enter_async_context(self._servers)
             await self._servers.check_ready(ENCODER)
-        except BaseException:
-            await self._servers.__aexit__(None, None, None)
-            raise
+            undo.pop_all()
         return self
 
     async def __aexit__(

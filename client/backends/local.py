@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -58,12 +58,11 @@ class LocalCropEncoder:
             ArtifactError: none is published for CPUs, or it does not fit its model.json.
             SetupError: this processor does not have its precision.
         """
-        self._thread = ThreadPoolExecutor(1, "encoder")
-        try:
+        with ExitStack() as undo:
+            self._thread = ThreadPoolExecutor(1, "encoder")
+            undo.callback(self._thread.shutdown, wait=False)
             await self._in_thread(self._load)
-        except BaseException:
-            self._thread.shutdown(wait=False)
-            raise
+            undo.pop_all()
         return self
 
     async def __aexit__(
