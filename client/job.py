@@ -10,17 +10,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from client.async_scorer import AsyncScorer
-from client.journal import open_journal
+from client.journal import Journal, open_journal
 from client.options import ScoreOptions
 from client.pipeline import FoundCount, Pipeline
 from client.progress import Tally, show_progress
+from client.rows import Row
 from client.sources.finding import check_sources, find
 from client.writers import check_output
 from lnclip.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+WRITE_AFTER_S = 0.05
+"""What a killed client had scored so shortly before is scored again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +121,58 @@ async def _score(run: ScoreRun) -> Summary:
             )
             tally = Tally()
             with _drained_on_signal(scorer, pipeline) as signals, show_progress(run.paths) as show:
-                async for rows in pipeline.run():
-                    if rows:
-                        await asyncio.to_thread(journal.append, rows)
-                    tally.add(rows)
-                    show(tally, pipeline.count)
+                async with _Recorder(journal) as recorder:
+                    async for rows in pipeline.run():
+                        recorder.add(rows)
+                        tally.add(rows)
+                        show(tally, pipeline.count)
             outcomes = journal.write_result(finished=not signals)
     return Summary(tally=tally, found=pipeline.count, outcomes=outcomes, interrupted_by=signals[0] if signals else None)
+
+
+class _Recorder:
+    """Hands rows to the journal in a thread, those of a moment together: a write for each costs more than its row."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._rows: list[Row] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Write what is left, however the run ended.
+
+        Raises:
+            ConfigError: the journal cannot be written.
+        """
+        if self._writing is not None:
+            await self._writing
+        await self._write()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep them, and write within ``WRITE_AFTER_S``.
+
+        Raises:
+            ConfigError: the journal could not be written.
+        """
+        self._rows.extend(rows)
+        if self._writing is not None and self._writing.done():
+            self._writing.result()
+            self._writing = None
+        if self._rows and self._writing is None:
+            self._writing = asyncio.create_task(self._write_soon())
+
+    async def _write_soon(self) -> None:
+        while self._rows:
+            await asyncio.sleep(WRITE_AFTER_S)
+            await self._write()
+
+    async def _write(self) -> None:
+        rows, self._rows = self._rows, []
+        if rows:
+            await asyncio.to_thread(self._journal.append, rows)
 
 
 @contextmanager

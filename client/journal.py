@@ -8,6 +8,7 @@ there, and the journal is removed only after the result holds its rows.
 
 from __future__ import annotations
 
+import bisect
 import fcntl
 import itertools
 import os
@@ -25,7 +26,7 @@ from client.readers import read_rows
 from client.replacing import flush_folder, replacing
 from client.rows import Row
 from client.run_settings import RunSettings, settings_path
-from client.writers import check_output, open_writer
+from client.writers import JsonLines, check_output, open_writer
 from lnclip.errors import ConfigError
 
 FLUSH_EVERY_S = 5.0
@@ -70,19 +71,19 @@ class Journal:
         """Write rows of this run down; blocking.
 
         Raises:
-            ConfigError: that fails (a full disk); what was written before is still there.
+            ConfigError: that fails (a full disk); the rows that had room are there.
         """
         lines = [_as_line(row) for row in rows]
-        try:
-            self._write(b"".join(lines))
-        except OSError as error:
+        places = list(itertools.accumulate(map(len, lines), initial=self._end))
+        written, trouble = self._write(b"".join(lines))
+        whole = bisect.bisect_right(places, self._end + written) - 1
+        self.index.add(map(PlacedRow, rows[:whole], places), seen=True)
+        self._end = places[whole]
+        if trouble is not None:
             os.ftruncate(self._file.fileno(), self._end)
             raise ConfigError(
-                f"{self._path} cannot be written: {error.strerror or error}; --resume goes on with what it holds"
-            ) from error
-        places = itertools.accumulate((len(line) for line in lines), initial=self._end)
-        self.index.add(map(PlacedRow, rows, places), seen=True)
-        self._end += sum(len(line) for line in lines)
+                f"{self._path} cannot be written: {trouble.strerror or trouble}; --resume goes on with what it holds"
+            ) from trouble
 
     def write_result(self, *, finished: bool) -> Counter[str]:
         """Make the result, in one step.
@@ -98,8 +99,8 @@ class Journal:
             ConfigError: it cannot be written; the journal is still there.
         """
         with open_writer(self._out) as writer:
-            for row in self._newest_rows(only_seen=finished):
-                writer.write([row])
+            for line in self._newest_lines(only_seen=finished):
+                writer.copy(line.text) if isinstance(writer, JsonLines) else writer.write([self._parse(line)])
         with _plain_errors(self._path):
             with replacing(settings_path(self._out)) as partial:
                 partial.write_bytes(self._settings.line())
@@ -108,13 +109,18 @@ class Journal:
                 flush_folder(self._path.parent)
         return self.index.outcomes(only_seen=finished)
 
-    def _write(self, text: bytes) -> None:
+    def _write(self, text: bytes) -> tuple[int, OSError | None]:
+        """How many bytes were written, and what kept it from the rest."""
         descriptor, written = self._file.fileno(), 0
-        while written < len(text):
-            written += os.pwrite(descriptor, text[written:], self._end + written)
-        if time.monotonic() - self._flushed_s > FLUSH_EVERY_S:
-            os.fdatasync(descriptor)
-            self._flushed_s = time.monotonic()
+        try:
+            while written < len(text):
+                written += os.pwrite(descriptor, text[written:], self._end + written)
+            if time.monotonic() - self._flushed_s > FLUSH_EVERY_S:
+                os.fdatasync(descriptor)
+                self._flushed_s = time.monotonic()
+        except OSError as error:
+            return written, error
+        return written, None
 
     def _lines(self) -> Iterator[_Line]:
         """Whole ones."""
@@ -130,12 +136,12 @@ class Journal:
             yield PlacedRow(self._parse(line), line.place)
             self._end = line.place + len(line.text)
 
-    def _newest_rows(self, *, only_seen: bool) -> Iterator[Row]:
+    def _newest_lines(self, *, only_seen: bool) -> Iterator[_Line]:
         places = self.index.places(only_seen=only_seen)
         wanted = next(places, None)
         for line in self._lines():
             if line.place == wanted:
-                yield self._parse(line)
+                yield line
                 wanted = next(places, None)
 
     def _parse(self, line: _Line) -> Row:

@@ -75,40 +75,48 @@ class Pipeline:
         self._recall = recall
         self._backlog: deque[Found] = deque()
         self._stopping = False
+        self._news = asyncio.Event()
+        """asyncio.wait would look at every task in flight whenever one completes."""
 
     def stop(self) -> None:
         """Begin nothing new: ``run`` ends with what is in flight."""
         self._stopping = True
         self._backlog.clear()
+        self._news.set()
 
     async def run(self) -> AsyncGenerator[list[Row], None]:
         """Rows that were completed together, in order of completion; none when only the search went on."""
         searching: asyncio.Future[_Step] | None = None
         in_flight: set[asyncio.Future[list[Row]]] = set()
-        rows: list[Row] = []
+        completed: list[asyncio.Future[list[Row]]] = []
+
+        def complete(task: asyncio.Future[list[Row]]) -> None:
+            in_flight.remove(task)
+            completed.append(task)
+            self._news.set()
+
         try:
             while True:
                 if searching is None and self._wants_more():
                     searching = _in_daemon(self._search_on)
+                    searching.add_done_callback(lambda _: self._news.set())
                 while len(in_flight) < self._most_in_flight() and (chunk := self._next_chunk()):
-                    in_flight.add(asyncio.ensure_future(self._score(chunk)))
+                    task: asyncio.Future[list[Row]] = asyncio.ensure_future(self._score(chunk))
+                    task.add_done_callback(complete)
+                    in_flight.add(task)
+                rows = [row for task in completed for row in task.result()]
+                completed.clear()
                 yield rows  # only now: the next requests are on their way while the caller stores these
-                waiting: set[asyncio.Future[_Step] | asyncio.Future[list[Row]]] = {*in_flight}
-                if searching is not None and not self._stopping:
-                    waiting.add(searching)
-                if not waiting:
+                if not (in_flight or completed or (searching is not None and not self._stopping)):
                     return
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                if searching in done:
+                await self._news.wait()
+                self._news.clear()
+                if searching is not None and searching.done():
                     self._accept(searching.result())
                     searching = None
-                completed = [task for task in in_flight if task in done]
-                rows = [row for task in completed for row in task.result()]
-                in_flight.difference_update(completed)
         finally:
-            for task in in_flight:
-                task.cancel()
-            await asyncio.gather(*in_flight, return_exceptions=True)
+            for unfinished in in_flight:
+                unfinished.cancel()
             if searching is not None:
                 searching.cancel()
 

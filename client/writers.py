@@ -68,12 +68,19 @@ def open_writer(path: Path) -> Iterator[RowWriter]:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-class _JsonLines:
-    def __init__(self, file: IO[str]) -> None:
+class JsonLines:
+    """A ``RowWriter`` whose lines are a journal's."""
+
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def write(self, rows: Sequence[Row]) -> None:
-        self._file.writelines(row.model_dump_json() + "\n" for row in rows)
+        """See ``RowWriter``."""
+        self._file.writelines(row.model_dump_json().encode() + b"\n" for row in rows)
+
+    def copy(self, line: bytes) -> None:
+        """Write a row that is a line already."""
+        self._file.write(line)
 
 
 class _UnixLines:
@@ -113,8 +120,8 @@ class _Parquet:
 
 @contextmanager
 def _open_jsonl(path: Path) -> Iterator[RowWriter]:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        yield _JsonLines(file)
+    with path.open("wb") as file:
+        yield JsonLines(file)
 
 
 @contextmanager

@@ -163,9 +163,9 @@ def test_rows_of_a_table_are_told_apart_by_their_other_columns(files: Path, out:
     table = files / "table.csv"
     lines = [f"{index}.jpg,{label}" for index in range(20) for label in ("real", "fake", "é\r", "real")]
     table.write_bytes("\n".join(["file,label", *(line.replace("é\r", '"é\r"') for line in lines)]).encode())
-    peer = scores(0.01)
+    peer = scores(0.05)
     with serve(peer) as url:
-        with running(table, "--out", out, "--url", url, "--path-column", "file") as process:
+        with running(table, "--out", out, "--url", url, "--path-column", "file", "--concurrency", "4") as process:
             wait_until(lambda: len(peer.requests) > 20)
             process.kill()
         summary = resumed(url, out, table, path_column="file")
