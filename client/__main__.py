@@ -37,7 +37,7 @@ python -m client score photos/ --local --out rows.jsonl
 
 python -m client score /shared/photos --ray auto --ray-workers 8 --out /shared/rows.parquet
 
-Exit status: 0 all scored, 1 some files failed (they have rows that say why), 2 nothing was done."""
+Exit status: 0 all scored, 1 some files failed (their rows say why), 2 nothing was done, 130 interrupted."""
 
 
 @app.command(epilog=SCORE_EXAMPLES)
@@ -62,23 +62,23 @@ def score(  # noqa: PLR0917 - one parameter is one flag
     stride: flags.Stride = 10,
     video_rule: flags.VideoRule = "track",
     crops: flags.Crops = False,
-    crop_batch: flags.CropBatch = 32,
+    crop_batch: flags.CropBatch = 8,
     spec: flags.Spec = None,
     two_calls: flags.TwoCalls = False,
     local: flags.Local = False,
-    repository: flags.Repository = Path("build/repository"),
+    repository: flags.Repository = None,
     ray: flags.Ray = None,
     ray_workers: flags.RayWorkers = 2,
 ) -> None:
     """Score every input; one that cannot be scored is a row with its error, never a gap."""
     from client.calling import CallPolicy
     from client.job import ScoreRun, score_paths
-    from client.options import ScoreOptions
+    from client.options import REPOSITORY, ScoreOptions
     from client.video.options import VideoOptions
     from lnclip.artifact import Artifact
 
-    if two_calls and (local or crops):
-        raise ConfigError("--two-calls is a way to score images by servers: leave out --local and --crops")
+    idle = {"--two-calls": two_calls and (local or crops), "--url": local and bool(url)}
+    _refuse(idle | {"--spec": bool(spec) and not crops, "--repository": bool(repository) and not local})
     asked = _given(
         max_faces=max_faces, min_face_px=min_face_px, detector_threshold=detector_threshold, aggregate=aggregate
     )
@@ -87,7 +87,7 @@ def score(  # noqa: PLR0917 - one parameter is one flag
         policy=CallPolicy(timeout_s=timeout_s, retries=retries, patience_s=patience_s),
         parameters=asked,
         way="local" if local else "two_calls" if two_calls else "ensemble",
-        repository=repository,
+        repository=repository or REPOSITORY,
         video=VideoOptions(sampling=sampling, frames=frames, stride=stride, rule=video_rule),
         max_side=max_side,
         crops=crops,
@@ -136,12 +136,21 @@ def evaluate(
 @app.command()
 def ui(
     url: flags.Urls = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="On 127.0.0.1; default: a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="On 127.0.0.1; default: 7860, or a free one.")
+    ] = None,
 ) -> None:
     """Open a small page on this machine: drop an image or a video, see its faces and numbers."""
     from client.ui import serve_ui
 
     serve_ui(url, port)
+
+
+def _refuse(idle: dict[str, bool]) -> None:
+    """A flag that would do nothing is a mistake."""
+    for flag, is_idle in idle.items():
+        if is_idle:
+            raise ConfigError(f"{flag} does nothing with these other flags: leave it out (--help says what it is for)")
 
 
 def _on_ray(job: ScoreRun, address: str, workers: int) -> Summary:

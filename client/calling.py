@@ -8,6 +8,7 @@ model that fails are not: they would only add load. ``servers`` does the trying.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ class CallPolicy:
     budget: float = 200.0
     """Retries that may be spent before any success; see ``RetryBudget``. Less than ``retries`` for each
     request in flight would give up before one of them has had its own."""
+
+    def pause_s(self, rounds: int) -> float:
+        """Before a retry, after so many rounds over all servers; a part of it is random, to spread the load."""
+        grown_s: float = min(self.first_pause_s * 2**rounds, self.longest_pause_s)
+        return grown_s + random.uniform(0, self.first_pause_s)  # noqa: S311
 
 
 class RetryBudget:

@@ -67,7 +67,7 @@ def compare(here: Path, there: Path) -> str:
         there: folder of the other, or its metrics.json; its predictions.parquet is used where there is one.
 
     Raises:
-        ConfigError: either cannot be read.
+        ConfigError: either cannot be read, or they have no file in common.
     """
     ours, theirs = _read_metrics(here), _read_metrics(there)
     lines = [f"compared with {theirs.run} ({there})", *_describe(ours, theirs), ""]
@@ -142,7 +142,10 @@ def _differences(here: Path, there: Path, threshold: float, other_threshold: flo
     ours, theirs = _read_predictions(here), _read_predictions(folder)
     pairs = _pair(ours, theirs)
     if not pairs:
-        return [f"no file is in both: here {ours[0].path}, there {theirs[0].path}"]
+        raise ConfigError(
+            f"no file is in both evaluations: here {ours[0].path}, there {theirs[0].path}; --against needs one of the "
+            "same index (crops with crops, images with images)"
+        )
     gaps = np.abs([left.p_fake - right.p_fake for left, right in pairs])
     worst = int(gaps.argmax())
     changed = sum((left.p_fake >= threshold) != (right.p_fake >= other_threshold) for left, right in pairs)

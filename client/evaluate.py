@@ -110,6 +110,7 @@ def evaluate(index: Path, out: Path, *, urls: Sequence[str] | None, against: Pat
         robustness=[],
     )
     write_metrics(out / "metrics.json", evaluation)
+    log.info("%s and predictions.parquet beside it are written", out / "metrics.json")
     table = summary(evaluation)
     return f"{table}\n\n{compare(out, against)}" if against else table
 

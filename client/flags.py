@@ -16,7 +16,7 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="PATH...",
-        help="Images, videos, folders, globs, URLs, lists (.txt), tables (.csv, .parquet), - for a list on stdin.",
+        help="Images, videos, folders, globs, URLs, lists (.txt), tables (.csv, .parquet, .jsonl), - for stdin.",
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Result file; the ending picks the format: .jsonl, .csv, .parquet.")]
@@ -99,7 +99,10 @@ TwoCalls = Annotated[
 Local = Annotated[
     bool, typer.Option("--local", help="No server: run the published engines in this process.", rich_help_panel=OTHER)
 ]
-Repository = Annotated[Path, typer.Option(help="With --local: the published models.", rich_help_panel=OTHER)]
+Repository = Annotated[
+    Path | None,
+    typer.Option(help="With --local: the published models; default: build/repository.", rich_help_panel=OTHER),
+]
 Ray = Annotated[
     str | None,
     typer.Option(

@@ -45,8 +45,7 @@ class Journal:
     """An open journal; ``open_journal`` gives it."""
 
     def __init__(self, out: Path, file: IO[bytes], settings: RunSettings) -> None:
-        self._out = out
-        self._path = journal_path(out)
+        self._out, self._path = out, journal_path(out)
         self._file = file
         self._settings = settings
         self._end = 0
@@ -76,9 +75,9 @@ class Journal:
         lines = [_as_line(row) for row in rows]
         places = list(itertools.accumulate(map(len, lines), initial=self._end))
         written, trouble = self._write(b"".join(lines))
-        whole = bisect.bisect_right(places, self._end + written) - 1
-        self.index.add(map(PlacedRow, rows[:whole], places), seen=True)
-        self._end = places[whole]
+        num_whole = bisect.bisect_right(places, self._end + written) - 1
+        self.index.add(map(PlacedRow, rows[:num_whole], places), seen=True)
+        self._end = places[num_whole]
         if trouble is not None:
             os.ftruncate(self._file.fileno(), self._end)
             raise ConfigError(
@@ -111,12 +110,12 @@ class Journal:
 
     def _write(self, text: bytes) -> tuple[int, OSError | None]:
         """How many bytes were written, and what kept it from the rest."""
-        descriptor, written = self._file.fileno(), 0
+        written = 0
         try:
             while written < len(text):
-                written += os.pwrite(descriptor, text[written:], self._end + written)
+                written += os.pwrite(self._file.fileno(), text[written:], self._end + written)
             if time.monotonic() - self._flushed_s > FLUSH_EVERY_S:
-                os.fdatasync(descriptor)
+                os.fdatasync(self._file.fileno())
                 self._flushed_s = time.monotonic()
         except OSError as error:
             return written, error

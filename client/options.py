@@ -44,7 +44,7 @@ class ScoreOptions:
     crops: bool = False
     """The files are faces that were cut before: no detector, straight to the encoder."""
 
-    crop_batch: int = 32
+    crop_batch: int = 8
     """Crops in one request; the encoder's own limit applies too."""
 
     spec: PreprocessSpec | None = None

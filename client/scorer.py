@@ -66,12 +66,14 @@ class Scorer:
             while (row := self._wait(following())) is not None:
                 yield row
         finally:
-            self._wait(rows.aclose())
+            if not self._loop.is_closed():  # an error in the caller's loop lets this one go on after close()
+                self._wait(rows.aclose())
 
     def close(self) -> None:
         """Close the connection; once is enough, twice does no harm."""
         if self._loop.is_closed():
             return
+        self._wait(self._loop.shutdown_asyncgens())
         self._wait(self._scorer.__aexit__(None, None, None))
         self._end_loop()
 

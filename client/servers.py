@@ -4,30 +4,30 @@ Each attempt takes a place in the limit and goes to that server with the fewest 
 breaker lets it. A failure that may pass is tried again on another server at once, or after a pause when
 all were tried. While every breaker is open requests wait, without a place and without using up their
 retries, until one server's trial goes through; see ``CallPolicy.patience_s``.
-
-The loop is written out: tenacity counts attempts, and here some do not count.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import NamedTuple, NoReturn, Self
+from typing import NamedTuple, Self
 
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 
 from client.calling import CallError, CallPolicy, Parameters, RetryBudget
 from client.limits import Limit
-from client.rows import RowError
+from client.patience import Patience
 from client.server import Question, Server
 from lnclip.errors import ServerError
 from lnclip.running import grpc_url
 
 log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""While the server that runs from here is away, its address is looked up so often."""
 
 
 class _Attempt(NamedTuple):
@@ -40,29 +40,27 @@ class _Attempt(NamedTuple):
 class Servers:
     """Connections to servers that are taken to serve the same; an asynchronous context manager."""
 
-    def __init__(self, urls: Sequence[str], policy: CallPolicy, limit: Limit) -> None:
+    def __init__(self, urls: Sequence[str] | None, policy: CallPolicy, limit: Limit) -> None:
         """Connects when entered, inside a running event loop.
 
         Args:
-            urls: gRPC addresses.
+            urls: gRPC addresses; None is the server that runs from here, wherever it comes back after a restart.
             policy: what one request may cost.
             limit: how many may be in flight on all servers together.
 
         Raises:
-            ServerError: an address is none.
+            ServerError: an address is none; or none is given, and no server runs from here.
         """
-        self.urls = tuple(grpc_url(url) for url in dict.fromkeys(urls))
+        self._may_move = urls is None
+        self.urls = tuple(grpc_url(url) for url in dict.fromkeys(urls or (None,)))
         self.policy = policy
         self.limit = limit
         self.budget = RetryBudget(policy.budget)
         self._servers: list[Server] = []
+        self._left: list[Server] = []  # at addresses where there is none any more
         self._turn = 0
-        self._trouble_since_s: float | None = None
-        """First failure of a server since the last answer of any."""
-
-        self._last_reason = RowError(code="unavailable", message="no server answers")
+        self._patience = Patience(policy.patience_s)
         self._is_waited_for = False
-        self._is_patience_over = False
         self._news = asyncio.Event()
         """Set, and replaced, when those who wait for a server should look again."""
 
@@ -78,7 +76,7 @@ class Servers:
     ) -> None:
         """Close them; what is in flight is cancelled."""
         async with AsyncExitStack() as closing:
-            for server in self._servers:
+            for server in (*self._servers, *self._left):
                 closing.push_async_callback(server.close)
 
     async def check_ready(self, model: str) -> None:
@@ -186,8 +184,7 @@ class Servers:
                 if is_trial:
                     self._tell_waiting()
         if isinstance(outcome, CallError) and outcome.is_away:
-            self._last_reason = outcome.error
-            self._trouble_since_s = self._trouble_since_s or loop.time()
+            self._patience.failed(outcome.error, loop.time())
         else:
             self._answered(went_well=not isinstance(outcome, CallError))
         return _Attempt(server, outcome, is_trial, loop.time() - started_s)
@@ -201,8 +198,7 @@ class Servers:
         return min(allowed, key=lambda server: server.in_flight, default=None)
 
     def _answered(self, *, went_well: bool) -> None:
-        self._trouble_since_s = None
-        self._is_patience_over = False
+        self._patience.answered()
         if went_well:
             self.budget.refill()
         if self._is_waited_for:
@@ -216,20 +212,24 @@ class Servers:
         Raises:
             CallError: patience is over; the reason is the last one of any request.
         """
-        while not any(server.breaker.allows for server in self._servers):
-            now_s = asyncio.get_running_loop().time()
-            patience_s = (self._trouble_since_s or now_s) + self.policy.patience_s - now_s
+        while not self._one_may_be_asked():
+            patience_s = self._patience.left_s(asyncio.get_running_loop().time())
             if self._stopping.is_set() or patience_s <= 0:
-                self._give_up()
-            self._is_waited_for = True
-            await _wait(self._news, min(patience_s, *(server.breaker.wait_s for server in self._servers)))
+                raise self._patience.refusal(is_over=patience_s <= 0)
+            if not self._is_waited_for:
+                self._is_waited_for = True
+                log.warning("no server answers; files wait up to %.0f s for one", patience_s)
+            look_s = LOOK_S if self._may_move else patience_s
+            await _wait(self._news, min(patience_s, look_s, *(server.breaker.wait_s for server in self._servers)))
 
-    def _give_up(self) -> NoReturn:
-        if not (self._is_patience_over or self._stopping.is_set()):
-            self._is_patience_over = True
-            message = "no server has answered for %g s: until one does, files fail at once"
-            log.error(message, self.policy.patience_s)
-        raise CallError(self._last_reason, retryable=True, is_away=True)
+    def _one_may_be_asked(self) -> bool:
+        if self._may_move and not self._servers[0].breaker.allows:
+            with suppress(ServerError):  # still none
+                url = grpc_url(None)
+                if url != self._servers[0].url:
+                    self._left += self._servers
+                    self._servers, self.urls = [Server(url)], (url,)
+        return any(server.breaker.allows for server in self._servers)
 
     def _tell_waiting(self) -> None:
         self._news.set()
@@ -237,10 +237,9 @@ class Servers:
 
     async def _pause(self, rounds: int) -> float:
         """Between two rounds over all servers; seconds it took."""
-        policy, loop = self.policy, asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         started_s = loop.time()
-        grown_s = min(policy.first_pause_s * 2**rounds, policy.longest_pause_s)
-        await _wait(self._stopping, grown_s + random.uniform(0, policy.first_pause_s))  # noqa: S311 - spreads load
+        await _wait(self._stopping, self.policy.pause_s(rounds))
         return loop.time() - started_s
 
 

@@ -29,7 +29,7 @@ def _backend(urls: str | Sequence[str] | None, options: ScoreOptions, limit: Lim
         from client.backends.local import LocalBackend
 
         return LocalBackend(options.repository, options.parameters)
-    servers = Servers(addresses(urls), options.policy, limit)
+    servers = Servers(_given(urls), options.policy, limit)
     if options.way == "two_calls":
         from client.backends.two_calls import TwoCallBackend
 
@@ -46,7 +46,7 @@ def _crop_scorer(urls: str | Sequence[str] | None, options: ScoreOptions, limit:
         return CropScorer(LocalCropEncoder(options.repository), options.spec, options.crop_batch)
     from client.backends.encoding import ServedCropEncoder
 
-    servers = Servers(addresses(urls), options.policy, limit)
+    servers = Servers(_given(urls), options.policy, limit)
     return CropScorer(ServedCropEncoder(servers), options.spec, options.crop_batch)
 
 
@@ -56,5 +56,8 @@ def addresses(urls: str | Sequence[str] | None) -> list[str]:
     Raises:
         ServerError: none is named, and none runs from here.
     """
-    given = [urls] if isinstance(urls, str) else list(urls or ())
-    return given or [grpc_url(None)]
+    return _given(urls) or [grpc_url(None)]
+
+
+def _given(urls: str | Sequence[str] | None) -> list[str] | None:
+    return [urls] if isinstance(urls, str) else list(urls or ()) or None

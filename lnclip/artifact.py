@@ -130,7 +130,11 @@ class Artifact(BaseModel):
         except OSError as error:
             raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
         except ValidationError as error:
-            raise ArtifactError(f"{path} is not a model.json of this version: {error}") from error
+            issue = error.errors()[0]
+            where = ".".join(map(str, issue["loc"]))
+            raise ArtifactError(
+                f"{path} is not a model.json of this version: {f'{where}: ' if where else ''}{issue['msg']}"
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write it, indented."""

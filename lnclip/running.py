@@ -86,6 +86,8 @@ def grpc_url(given: str | None, run_dir: Path = RUN_DIR) -> str:
     """
     if given and "://" in given:
         raise ServerError(f"{given} is no gRPC address: give HOST:PORT alone, without {given.partition('://')[0]}://")
+    if given and not given.rpartition(":")[2].isdecimal():
+        raise ServerError(f"{given} names no port: give HOST:PORT, the port of gRPC")
     if given:
         return given
     server = find(run_dir)

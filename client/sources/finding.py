@@ -56,8 +56,11 @@ def check_sources(paths: Sequence[str | os.PathLike[str]], *, path_column: str =
     """See before any work whether the lists and tables among the paths can be read, and addresses at all.
 
     Raises:
-        ConfigError: one cannot; the message names it and the remedy.
+        ConfigError: one cannot; the message names it and the remedy. Or nothing that was named is there.
     """
+    missing = [path for path in map(os.fspath, paths) if _is_missing(path)]
+    if missing and len(missing) == len(paths):
+        raise ConfigError(f"{missing[0]}: there is no such file or folder")
     for path in (stores.as_local(os.fspath(path)) for path in paths):
         if stores.is_url(path):
             try:
@@ -142,6 +145,10 @@ def _read_stdin(size: int) -> bytes:
     Past Python's buffer: a thread that waits in it holds its lock, and a process that ends meanwhile aborts.
     """
     return os.read(sys.stdin.fileno(), size)
+
+
+def _is_missing(path: str) -> bool:
+    return path != STDIN and not (stores.is_url(path) or is_pattern(path) or os.path.lexists(path))
 
 
 def _is_list(path: str) -> bool:

@@ -12,8 +12,11 @@ from statistics import fmean
 
 from client.rows import Box, Face, Track, VideoFrame
 
-SAME_IOU = 0.2
-"""A face may move by two thirds of its width from one scored frame to the next: 1/3 over 5/3 of it overlaps."""
+REACH = 2.0
+"""Boxes are compared drawn so many times as large about their centres: scored frames may lie seconds apart."""
+
+SAME_IOU = 0.25
+"""Of those larger boxes. A face may then move by 1.2 of its widths from one scored frame to the next."""
 
 MOST_MISSED = 3
 """Frames in a row in which a face may be missed; after more it is a new track."""
@@ -97,13 +100,24 @@ def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
+def _nearness(one: Box, other: Box) -> float:
+    return iou(_drawn_larger(one), _drawn_larger(other))
+
+
+def _drawn_larger(box: Box) -> Box:
+    x1, y1, x2, y2 = box
+    more_x, more_y = (x2 - x1) * (REACH - 1) / 2, (y2 - y1) * (REACH - 1) / 2
+    return x1 - more_x, y1 - more_y, x2 + more_x, y2 + more_y
+
+
 def _link(tracks: Sequence[Followed], faces: Sequence[Face]) -> dict[int, Followed]:
     """Each face's number to the track that it goes on; of equal overlaps the older track, the larger face."""
     pairs = [
         (-overlap, age, number)
         for age, track in enumerate(tracks)
         for number, face in enumerate(faces)
-        if face.box is not None and (overlap := iou(track.boxes[-1], face.box)) >= SAME_IOU
+        if face.box is not None
+        and (overlap := iou(_drawn_larger(track.boxes[-1]), _drawn_larger(face.box))) >= SAME_IOU
     ]
     links: dict[int, Followed] = {}
     taken: set[int] = set()

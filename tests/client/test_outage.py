@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client import AsyncScorer, Row
+from client import AsyncScorer, Row, Scorer
 from lnclip.running import RunningServer
 from server.embedded import StartOptions, start, stop
+from tests.client.peer import Peer, ensemble_answer, serve
 from tests.conftest import jpeg
 
 FILES = 200
@@ -72,3 +73,18 @@ def test_every_file_is_scored_although_the_server_is_killed_on_the_way(
     assert {Path(row.path).name: row.error for row in rows if row.error} == {}
     assert {row.status for row in rows} == {"ok", "no_face"}
     assert max(row.elapsed_ms for row in rows) > 1000  # some were sent to the one, and answered by the other
+
+
+def test_the_server_that_runs_from_here_is_found_where_it_comes_back(monkeypatch, tmp_path: Path) -> None:
+    """Free ports are others after a restart; who named no address need not care."""
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    with serve(Peer(lambda _: ensemble_answer())) as first:
+        monkeypatch.setattr("client.servers.grpc_url", lambda given: first)
+        scorer = Scorer()
+        assert scorer.score(tmp_path / "a.jpg").status == "ok"
+    second = Peer(lambda _: ensemble_answer())
+    with serve(second) as url:
+        monkeypatch.setattr("client.servers.grpc_url", lambda given: url)
+        assert scorer.score(tmp_path / "a.jpg").status == "ok"
+        scorer.close()
+    assert len(second.requests) == 1

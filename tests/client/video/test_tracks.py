@@ -31,10 +31,10 @@ def test_overlap_by_hand(other: tuple[float, float, float, float], expected: flo
 
 
 def test_one_person_who_moves_is_one_track() -> None:
-    """65 of 100 pixels a frame: 35 / 165 overlap. 68 would be 32 / 168, below the limit."""
-    assert 32 / 168 < SAME_IOU < 35 / 165
-    assert tracks_of([face(0, 0.1)], [face(65, 0.2)], [face(130, 0.3)]) == [[(0, 0.1), (1, 0.2), (2, 0.3)]]
-    assert len(tracks_of([face(0, 0.1)], [face(68, 0.2)])) == 2
+    """115 of 100 pixels a frame: of boxes 200 wide 85 / 315 overlap. 125 would be 75 / 325, below the limit."""
+    assert 75 / 325 < SAME_IOU < 85 / 315
+    assert tracks_of([face(0, 0.1)], [face(115, 0.2)], [face(230, 0.3)]) == [[(0, 0.1), (1, 0.2), (2, 0.3)]]
+    assert len(tracks_of([face(0, 0.1)], [face(125, 0.2)])) == 2
 
 
 def test_two_people_who_cross_keep_their_tracks() -> None:
