@@ -48,10 +48,8 @@ class Journal:
         self._out, self._path = out, journal_path(out)
         self._file = file
         self._settings = settings
-        self._end = 0
-        self._flushed_s = time.monotonic()
-        self.index = InputIndex()
-        """What is known of every input."""
+        self._end, self._flushed_s = 0, time.monotonic()
+        self.index = InputIndex()  # what is known of every input
 
     def load(self) -> None:
         """Take up what earlier runs left.
@@ -59,8 +57,7 @@ class Journal:
         Raises:
             ConfigError: they had other settings, or a line is damaged.
         """
-        lines = self._lines()
-        first = next(lines, _Line(1, 0, b""))
+        first = next(lines := self._lines(), _Line(1, 0, b""))
         self._settings.check_same(first.text, self._path)
         self._end = len(first.text)
         self.index.add(self._taken_up(lines), seen=False)

@@ -58,7 +58,7 @@ def check_sources(paths: Sequence[str | os.PathLike[str]], *, path_column: str =
     Raises:
         ConfigError: one cannot; the message names it and the remedy. Or nothing that was named is there.
     """
-    missing = [path for path in map(os.fspath, paths) if _is_missing(path)]
+    missing = [path for path in paths if _is_missing(os.fspath(path))]
     if missing and len(missing) == len(paths):
         raise ConfigError(f"{missing[0]}: there is no such file or folder")
     for path in (stores.as_local(os.fspath(path)) for path in paths):
@@ -148,7 +148,9 @@ def _read_stdin(size: int) -> bytes:
 
 
 def _is_missing(path: str) -> bool:
-    return path != STDIN and not (stores.is_url(path) or is_pattern(path) or os.path.lexists(path))
+    """Of what must be a file or folder; lists and tables have their own messages."""
+    others = path == STDIN or stores.is_url(path) or is_pattern(path) or _is_list(path) or _is_table(path)
+    return not others and not os.path.lexists(path)
 
 
 def _is_list(path: str) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lnclip.errors import ConfigError
+from client.ways import addresses
+from lnclip.errors import ConfigError, ServerError
 
 if TYPE_CHECKING:
     import uvicorn
@@ -43,6 +44,10 @@ def serve_ui(urls: Sequence[str] | None, port: int | None) -> None:
     Raises:
         ConfigError: the port cannot be had.
     """
+    try:
+        addresses(urls)
+    except ServerError as error:
+        log.warning("%s. Files can be scored as soon as it runs", error)
     with _listen(port) as listener, prepare_server(urls) as server:
         log.info("http://%s:%d  (Ctrl-C ends it)", *listener.getsockname())
         with contextlib.suppress(KeyboardInterrupt):  # the way to end it; raised again once all is closed

@@ -49,6 +49,21 @@ def test_all_scored_is_status_0_and_a_summary_on_stderr(files: Path, out: Path) 
     assert len(list(read_rows(out))) == 8
 
 
+@pytest.mark.parametrize(
+    ("flags", "idle"),
+    [
+        (["--local", "--url", "host:1"], "--url"),
+        (["--two-calls", "--crops"], "--two-calls"),
+        (["--spec", "model.json"], "--spec"),
+        (["--repository", "build"], "--repository"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(files: Path, out: Path, flags: list[str], idle: str) -> None:
+    done = client("score", files, "--out", out, *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {idle} does nothing with these other flags")
+
+
 def test_a_file_that_fails_is_status_1(files: Path, out: Path) -> None:
     with serve(Peer(after([]))) as url:
         done = client("score", files, files / "gone.jpg", files / "1.jpg", "--out", out, "--url", url)

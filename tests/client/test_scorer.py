@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import itertools
 from pathlib import Path
@@ -151,6 +152,18 @@ def test_bytes_are_scored_without_a_file() -> None:
     assert (row.path, row.size_bytes, row.mtime_ns, row.status) == ("", 7, None, "ok")
 
 
+def test_an_error_in_the_callers_loop_leaves_nothing_behind(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def score_some(url: str) -> None:
+        with Scorer(url) as scorer:
+            for _ in scorer.score_many([files]):
+                raise LookupError
+
+    with serve(Peer(slow(0.02))) as url, pytest.raises(LookupError):
+        score_some(url)
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
 def test_works_inside_a_running_event_loop_and_closes_twice(files: Path) -> None:
     async def notebook(url: str) -> Row:
         scorer = Scorer(url)
@@ -198,7 +211,7 @@ class TestCrops:
 
     def test_go_to_the_encoder_in_batches_that_it_takes(self, crops: Path) -> None:
         peer = Peer(lambda request: encoder_answer(sent_crops(request), SPEC_32))
-        rows = score(peer, crops, crops=True)
+        rows = score(peer, crops, crops=True, crop_batch=32)
         for index in range(10):
             row = rows[f"{index}.png"]
             assert row.p_fake == pytest.approx(25 * index / 255, abs=1e-6)

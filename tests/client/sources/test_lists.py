@@ -84,3 +84,9 @@ def test_a_list_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> Non
         check_sources([tmp_path / "gone.txt"])
     with pytest.raises(ConfigError, match=r"gone\.txt cannot be read: No such file"):
         list(find([tmp_path / "gone.txt"]))
+
+
+def test_names_none_of_which_is_there_are_told_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="photoz: there is no such file or folder"):
+        check_sources([str(tmp_path / "photoz")])
+    check_sources([str(tmp_path / "photoz"), str(tmp_path)])
