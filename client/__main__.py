@@ -102,7 +102,7 @@ def score(  # noqa: PLR0917 - one parameter is one flag
     raise typer.Exit(summary.exit_status)
 
 
-@app.command()
+@app.command(epilog="Example: python -m client report rows.jsonl --out report.html")
 def report(
     rows: Annotated[Path, typer.Argument(metavar="FILE", help="A result of `score`.")],
     out: Annotated[Path, typer.Option(help="The page, one file that loads nothing from elsewhere.")],
@@ -115,7 +115,7 @@ def report(
     typer.echo(f"report: {out}", err=True)
 
 
-@app.command()
+@app.command(epilog="Example: python -m client evaluate test/index.csv --out served/ --against runs/NAME/test")
 def evaluate(
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="CSV with path,label,video,dataset,source.")],
     out: Annotated[Path, typer.Option(help="Folder for metrics.json and predictions.parquet.")],
@@ -133,7 +133,7 @@ def evaluate(
     typer.echo(evaluate_served(index, out, urls=url, against=against, options=options))
 
 
-@app.command()
+@app.command(epilog="Example: python -m client ui --port 7860")
 def ui(
     url: flags.Urls = None,
     port: Annotated[

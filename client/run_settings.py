@@ -14,6 +14,9 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from client.rows import FROZEN
 from lnclip.errors import ConfigError
 
+FOLDER_SETTINGS = "_settings.json"
+"""Where they are in a folder of parts."""
+
 
 class RunSettings(BaseModel):
     """One line of JSON."""
@@ -62,6 +65,15 @@ class RunSettings(BaseModel):
 def settings_path(out: Path) -> Path:
     """Where the settings of a result are."""
     return out.with_name(f"{out.name}.settings.json")
+
+
+def recorded_settings(out: Path) -> dict[str, JsonValue]:
+    """How a result was scored, by names with dots; empty where nothing beside it (in it, of a folder) says so."""
+    path = out / FOLDER_SETTINGS if out.is_dir() else settings_path(out)
+    try:
+        return _flat(RunSettings.model_validate_json(path.read_bytes()).settings)
+    except (OSError, ValidationError):
+        return {}
 
 
 def _flat(settings: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:

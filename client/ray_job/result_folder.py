@@ -26,11 +26,11 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from client.replacing import replacing
+from client.run_settings import FOLDER_SETTINGS as SETTINGS
 from client.run_settings import RunSettings
 from lnclip.errors import ConfigError
 
 ENDING = ".parquet"
-SETTINGS = "_settings.json"
 PART = re.compile(r"part-(\d{6,})\.parquet")
 RUN = re.compile(r"_(run|gone)-[0-9a-f]{8}")
 

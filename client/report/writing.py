@@ -21,8 +21,9 @@ from client.readers import read_rows
 from client.report.compact import compact_row, to_json
 from client.report.pictures import Picture, make_pictures
 from client.report.selection import Highest
-from client.report.tally import Tally
+from client.report.tally import Tally, as_text
 from client.rows import Row
+from client.run_settings import recorded_settings
 from lnclip.errors import ConfigError
 
 MAX_ROWS = 200_000
@@ -90,7 +91,10 @@ def _read(results: Path) -> Contents:
 
 def _heading(results: Path, note: str) -> dict[str, JsonValue]:
     written = datetime.fromtimestamp(results.stat().st_mtime, UTC)
-    return {"results": results.name, "written": f"{written:%Y-%m-%d %H:%M} UTC", "note": note}
+    settings: list[JsonValue] = [
+        [name, as_text(value)] for name, value in recorded_settings(results).items() if value is not None
+    ]
+    return {"results": results.name, "written": f"{written:%Y-%m-%d %H:%M} UTC", "note": note, "settings": settings}
 
 
 def _page(contents: Contents, heading: dict[str, JsonValue]) -> Iterator[str]:

@@ -169,7 +169,7 @@ const FACTS = {
   threshold: "Threshold",
 };
 
-function showModels({ models, total, statuses, pictures }) {
+function showModels({ models, total, statuses, pictures, settings }) {
   const pairs = (list, labels = {}) =>
     element(
       "dl",
@@ -200,5 +200,9 @@ function showModels({ models, total, statuses, pictures }) {
   const tried = Object.values(pictures).reduce((sum, number) => sum + number, 0);
   const which = tried < total - (statuses.error ?? 0) ? " of the most suspicious files" : "";
   const thumbnails = `${plural(shown, "picture")}${which}${remarks.length ? `; without one: ${remarks.join(", ")}` : ""}.`;
-  find("models").replaceChildren(...cards, element("p", { className: "small quiet", id: "picture-count" }, thumbnails));
+  const scoredWith = settings.length
+    ? element("details", { id: "settings" }, element("summary", {}, "Scoring settings"), pairs(settings))
+    : null;
+  const remark = element("p", { className: "small quiet", id: "picture-count" }, thumbnails);
+  find("models").replaceChildren(...cards, ...(scoredWith ? [scoredWith] : []), remark);
 }

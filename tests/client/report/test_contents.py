@@ -11,6 +11,7 @@ import pytest
 from client.report import write_report, writing
 from client.report.compact import MAX_POINTS, compact_row
 from client.rows import Segment, Track, VideoFrame
+from client.run_settings import RunSettings, settings_path
 from client.writers import open_writer
 from lnclip.errors import ConfigError
 from tests.client.report.made import MODEL, data_of, face, faceless, failed, page_of, scored, video
@@ -47,6 +48,17 @@ def test_errors_are_grouped_by_reason_with_examples(tmp_path: Path) -> None:
     assert len(truncated[2]) == 5
     assert len(truncated[2][4][1]) == 501  # cut
     assert not_found == ["not_found", 1, [["g.jpg", "gone"]]]
+
+
+def test_says_with_which_settings_it_was_scored(tmp_path: Path) -> None:
+    results, page = tmp_path / "rows.jsonl", tmp_path / "page.html"
+    with open_writer(results) as writer:
+        writer.write(ROWS)
+    settings = {"video": {"rule": "paper", "frames": 8}, "max_side": None, "parameters": {"aggregate": "mean"}}
+    settings_path(results).write_bytes(RunSettings(settings=settings).line())
+    write_report(results, page)
+    told = data_of(page, "summary")["settings"]
+    assert told == [["video.rule", "paper"], ["video.frames", "8"], ["parameters.aggregate", "mean"]]
 
 
 def test_says_how_it_was_made(tmp_path: Path) -> None:
