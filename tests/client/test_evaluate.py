@@ -25,8 +25,7 @@ from tests.client.peer import Peer, encoder_answer, ensemble_answer, sent_crops,
 from tests.clips import moving, write_clip
 from tests.conftest import encoded
 
-FP32 = 1e-5
-"""Largest difference of p_fake between the served FP32 graph and PyTorch: DESIGN section 6."""
+FP32 = 1e-5  # largest difference of p_fake between the served FP32 graph and PyTorch: DESIGN section 6
 
 QUICK = ScoreOptions(policy=CallPolicy(retries=1, patience_s=0.5, timeout_s=5), concurrency=4)
 

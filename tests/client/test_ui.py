@@ -6,10 +6,7 @@ import http.client
 import os
 import socket
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,41 +17,16 @@ from PIL import Image
 from client import Row, RowError, Scorer
 from client.rows import Face, Segment, VideoFrame
 from client.ui.findings import show_row
-from client.ui.serving import LOOPBACK, _listen, prepare_server
+from client.ui.serving import LOOPBACK, _listen
 from client.ui.timeline import timeline
 from lnclip.errors import ConfigError
 from lnclip.running import RunningServer
 from tests.client.peer import Peer, ensemble_answer, serve
+from tests.client.ui_page import asked_outside, drop, note_outside, running
 from tests.clips import moving, write_clip
 from tests.conftest import jpeg
 
 DOMAIN = "Wholly generated images are outside the domain"
-asked_outside: list[str] = []
-
-
-def note_outside(event: str, arguments: tuple) -> None:
-    """An audit hook: whatever this process connects to or looks up beyond loopback."""
-    host = ""
-    if event == "socket.connect" and isinstance(arguments[1], tuple):
-        host = str(arguments[1][0])
-    elif event == "socket.getaddrinfo":
-        host = str(arguments[0])
-    if host not in ("", "127.0.0.1", "localhost", "::1", "None"):
-        asked_outside.append(f"{event} {host}")
-
-
-@contextmanager
-def running(urls: list[str]) -> Iterator[str]:
-    """The page's address, as ``serve_ui`` serves it."""
-    with _listen(0) as listener, prepare_server(urls) as server:
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        deadline_s = time.monotonic() + 30
-        while not server.started and time.monotonic() < deadline_s:
-            time.sleep(0.02)
-        yield f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
-        server.should_exit = True
-        thread.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +56,6 @@ def page(opened_page, address: str):
     assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
     assert requests
     assert complaints == []
-
-
-def drop(page, file: Path) -> None:
-    page.set_input_files("#drop input[type=file]", file)
-    page.wait_for_selector(f"#findings .verdict:has-text('{file.name}')")
 
 
 @pytest.mark.slow
