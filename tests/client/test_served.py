@@ -105,7 +105,7 @@ def media(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Pa
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, triton: RunningServer, media: Path) -> Path:
     out = tmp_path_factory.mktemp("results") / "rows.jsonl"
-    summary = score_paths(ScoreRun(paths=[media, media / "vanished.jpg"], out=out, url=triton.grpc_url))
+    summary = score_paths(ScoreRun(paths=[media, media / "vanished.jpg"], out=out, urls=[triton.grpc_url]))
     assert summary.exit_status == 1
     assert (summary.found.skipped, summary.tally.no_face) == (1, 1)
     return out
@@ -211,5 +211,5 @@ def test_the_report_shows_the_pictures(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     write_report(results, out, "only a test")
     page = out.read_text(encoding="utf-8")
-    assert page.count("data:image/jpeg") == 13  # ten odd ones, the folder's, the landscape, the one of another encoding
+    assert page.count("data:image/webp") == 13  # ten odd ones, the folder's, the landscape, the one of another encoding
     assert "too_many_pixels" in page
