@@ -87,7 +87,7 @@ class ReadFile(NamedTuple):
 def read_input(found: Found) -> ReadFile:
     """Read and hash what was found; blocking. Trouble is in the answer, never raised."""
     name = stores.name_of(found.path)
-    facts = FileFacts(_printable(found.path), kind=kind_of(b"", name), columns=dict(found.columns))
+    facts = FileFacts(printable_path(found.path), kind=kind_of(b"", name), columns=dict(found.columns))
     if found.error is not None:
         return ReadFile(facts, b"", found.error)
     path = stores.as_local(found.path)
@@ -200,10 +200,3 @@ def _read(file: BinaryIO, size_bytes: int) -> bytes:
         parts.append(part)
         size_bytes -= len(part)
     return b"".join(parts)
-
-
-def _printable(path: str) -> str:
-    try:
-        return printable_path(path)
-    except UnicodeEncodeError:  # no name of any file
-        return path.encode("ascii", "backslashreplace").decode()
