@@ -8,6 +8,7 @@ import triton_python_backend_utils as pb_utils
 
 from lnclip.artifact import Artifact
 from lnclip.contract import ENCODER_OUTPUTS
+from lnclip.engine_threads import EngineThreads
 from lnclip.engines import EncoderAnswer, OpenVinoRunner, finite_rows
 from lnclip.errors import SpecError
 from lnclip.spec import PreprocessSpec
@@ -34,7 +35,8 @@ class TritonPythonModel:
                 f"face_aligner cuts crops for spec {aligner_spec.spec_id.hex}, face_encoder version "
                 f"{args['model_version']} needs {identity.spec.spec_id.hex}: publish into a new repository"
             )
-        self.runner = OpenVinoRunner(version / "model.onnx", identity.precision)
+        wanted = EngineThreads.parse(args["model_config"])
+        self.runner = OpenVinoRunner(version / "model.onnx", identity.precision, **wanted._asdict())
         self.runner.__enter__()
 
     def execute(self, requests: list[Any]) -> list[Any]:
