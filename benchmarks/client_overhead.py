@@ -134,7 +134,7 @@ def _score(what: str, url: str, paths: Sequence[Path]) -> Cost:
     from client.job import ScoreRun, score_paths
     from client.options import ScoreOptions
 
-    options = ScoreOptions(concurrency=CONCURRENCY)
+    options = ScoreOptions(concurrency=CONCURRENCY, reuse_answers=False)
     photos = paths[0].parent
     out = photos.with_name("rows.jsonl")
     given = ScoreRun(paths=[str(photos)], out=out, overwrite=True, urls=[url], options=options)

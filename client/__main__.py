@@ -47,6 +47,7 @@ def score(  # noqa: PLR0917 - one parameter is one flag
     resume: flags.Resume = False,
     overwrite: flags.Overwrite = False,
     path_column: flags.PathColumn = "path",
+    score_duplicates: flags.ScoreDuplicates = False,
     url: flags.Urls = None,
     concurrency: flags.Concurrency = "16",
     timeout_s: flags.TimeoutS = 60.0,
@@ -93,6 +94,7 @@ def score(  # noqa: PLR0917 - one parameter is one flag
         crops=crops,
         crop_batch=crop_batch,
         spec=Artifact.load(spec).identity.spec if spec else None,
+        reuse_answers=not score_duplicates,
     )
     job = ScoreRun(
         paths=paths, out=out, resume=resume, overwrite=overwrite, path_column=path_column, urls=url, options=options

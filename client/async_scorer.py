@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -11,10 +10,13 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+from client.batched_reading import BatchedReading
+from client.known_answers import KnownAnswers
 from client.limits import Limit
+from client.media import ms_since
 from client.options import ScoreOptions
 from client.pipeline import Pipeline
-from client.reading import ReadFile, from_bytes, read_input
+from client.reading import ReadFile, from_bytes
 from client.rows import Row
 from client.sources.finding import Found, find
 from client.ways import choose_scorer
@@ -44,6 +46,7 @@ class AsyncScorer:
         RequestParameters.parse(self.options.parameters)
         self.limit = _limit(self.options)
         self._scorer = choose_scorer(urls, self.options, self.limit)
+        self._known = KnownAnswers() if self.options.reuse_answers else None
 
     async def __aenter__(self) -> Self:
         """Connect, and see that the model is served.
@@ -56,6 +59,7 @@ class AsyncScorer:
         async with AsyncExitStack() as undo:
             self._threads = ThreadPoolExecutor(THREADS, "score")
             undo.callback(self._threads.shutdown, wait=False, cancel_futures=True)
+            self._reading = BatchedReading(self._threads)
             await undo.enter_async_context(self._scorer)
             self._undo = undo.pop_all()
         return self
@@ -73,10 +77,11 @@ class AsyncScorer:
 
     async def score(self, media: StrPath | bytes) -> Row:
         """One file or URL, or the bytes of an image. Trouble with it is in the row."""
-        if not isinstance(media, bytes):
-            [row] = await self.score_found([Found(os.fspath(media), "input")])
-            return row
-        [row] = await self._scorer.score([from_bytes(media)], self._threads, time.perf_counter())
+        started_s = time.perf_counter()
+        files = (
+            [from_bytes(media)] if isinstance(media, bytes) else await self._read([Found(os.fspath(media), "input")])
+        )
+        [row] = await self._scorer.score(files, self._threads, started_s)
         return row
 
     async def score_many(self, paths: Iterable[StrPath]) -> AsyncGenerator[Row, None]:
@@ -87,18 +92,27 @@ class AsyncScorer:
                 yield row
 
     async def score_found(self, chunk: Sequence[Found]) -> list[Row]:
-        """Inputs that were found, at most ``chunk_size`` of them."""
+        """Inputs that were found, at most ``chunk_size`` of them; of what was scored before the row is known."""
         started_s = time.perf_counter()
-        reading = [self._read(found) for found in chunk]
-        files = [await file for file in reading]  # gather would cost a task for each
-        return await self._scorer.score(files, self._threads, started_s)
+        files = await self._read(chunk)
+        if self._known is None:
+            return await self._scorer.score(files, self._threads, started_s)
+        rows, unknown = list[Row](), list[ReadFile]()
+        for file in files:
+            known = self._known.row(file, ms_since(started_s))
+            unknown.append(file) if known is None else rows.append(known)
+        for row in await self._scorer.score(unknown, self._threads, started_s) if unknown else ():
+            self._known.keep(row)
+            rows.append(row)
+        return rows
 
     def stop_retrying(self) -> None:
         """From now on a failed request is an error row at once."""
         self._scorer.stop_retrying()
 
-    def _read(self, found: Found) -> asyncio.Future[ReadFile]:
-        return asyncio.get_running_loop().run_in_executor(self._threads, read_input, found)
+    async def _read(self, chunk: Sequence[Found]) -> list[ReadFile]:
+        reading = [self._reading.read(found) for found in chunk]
+        return [await file for file in reading]  # gather would cost a task for each
 
 
 def _limit(options: ScoreOptions) -> Limit:

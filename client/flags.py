@@ -24,6 +24,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupte
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result file.")]
 PathColumn = Annotated[str, typer.Option(metavar="NAME", help="Of a table: the column that holds the paths.")]
 
+ScoreDuplicates = Annotated[
+    bool, typer.Option("--score-duplicates", help="Send every image, also one whose content was scored before.")
+]
+
 Urls = Annotated[
     list[str] | None,
     typer.Option(

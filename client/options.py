@@ -50,6 +50,9 @@ class ScoreOptions:
     spec: PreprocessSpec | None = None
     """What crops are brought to; None is the default spec at the encoder's input side."""
 
+    reuse_answers: bool = True
+    """An image whose content was scored before in this run gets the same answer without being sent."""
+
     def deciding(self) -> dict[str, JsonValue]:
         """What decides scores, as plain JSON: two runs that agree in it can be one."""
         return {

@@ -131,11 +131,10 @@ def _read_file(path: str, facts: FileFacts) -> ReadFile:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             return ReadFile(facts, b"", RowError(code="not_a_file", message="a pipe, socket, device or folder"))
-        head = file.read(HEAD_BYTES) or b""
+        head = os.pread(file.fileno(), HEAD_BYTES, 0)
         facts = facts._replace(size_bytes=status.st_size, mtime_ns=status.st_mtime_ns, kind=kind_of(head, path))
         if facts.kind == "image" and status.st_size <= MAX_FILE_BYTES:
-            return _image(facts, head + file.readall())
-        file.seek(0)
+            return _image(facts, file.readall())
         facts = facts._replace(sha256=hashlib.file_digest(file, "sha256").hexdigest())
     if facts.kind == "image":
         return ReadFile(facts, b"", _too_large(status.st_size))

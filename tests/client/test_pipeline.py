@@ -135,3 +135,18 @@ def test_requests_are_in_flight_while_rows_are_stored() -> None:
         lambda rows: in_flight.append(score.in_flight) if rows else None,
     )
     assert in_flight[0] == 6
+
+
+def test_places_that_became_free_are_taken_together() -> None:
+    began: list[int] = []
+
+    async def score(chunk: list[Found]) -> list[Row]:
+        began.append(int(chunk[0].path))
+        await asyncio.sleep(0.02 + 0.001 * began[-1])  # one after the other
+        return [error_row(FileFacts(found.path), RowError(code="none", message=""), 0) for found in chunk]
+
+    steps: list[int] = []
+    collect(Pipeline(inputs(60), score, limit=Limit(16), chunk_size=1), lambda rows: steps.append(len(began)))
+    grown = [after - before for before, after in itertools.pairwise(steps) if after > before]
+    assert steps[0] == 0 or grown[0] > 0
+    assert min(grown[1:-1]) >= 4  # of 24 in flight, 16 at the server
