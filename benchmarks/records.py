@@ -1,4 +1,4 @@
-"""How a figure is kept: results/DATE_name.json with everything, .md with the table, .png with the plot.
+"""How a figure is kept: results/DATE_name.json with everything, .md with the tables, .png with the plot.
 
 A record is never overwritten: a second one of the day gets a number.
 """
@@ -10,16 +10,33 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lnclip.engines import processor
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Plot
 
 RESULTS = Path(__file__).parent / "results"
+FIGURE_COLUMNS = ("what", "figure", "target", "met")
+
+
+class Figure(NamedTuple):
+    """One result in words, as README's table shows it."""
+
+    what: str
+    """Was measured: "encoder, int8, batch 8, against eager FP32"."""
+
+    figure: str
+    """With its unit: "7.3x"."""
+
+    target: str = "-"
+    """Of DESIGN, in the figure's words: "at least 7x"; "-" where nothing is required."""
+
+    met: bool | None = None
+    """None where nothing is required, or where this run could not show it."""
 
 
 def machine() -> dict[str, object]:
@@ -45,14 +62,29 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
+def figure_cells(figure: Figure) -> tuple[str, str, str, str]:
+    """A row under ``FIGURE_COLUMNS``."""
+    words = [each.replace("|", "\\|") for each in figure[:3]]
+    return words[0], words[1], words[2], {None: "-", True: "yes", False: "**no**"}[figure.met]
+
+
+def _version(package: str) -> str | None:
+    """None: it is not installed, and had no part in the figures."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def write_record(
     name: str,
     record: Mapping[str, object],
     text: str,
-    figure: Figure,
+    figure: Plot,
     *,
     packages: Sequence[str],
     folder: Path = RESULTS,
+    figures: Sequence[Figure] = (),
 ) -> Path:
     """Keep one run of a benchmark; the path of its JSON file.
 
@@ -63,6 +95,10 @@ def write_record(
         figure: closed when it is written.
         packages: whose versions can change the figures.
         folder: where records are kept.
+        figures: for README's table; also shown above the text.
+
+    Raises:
+        ValueError: the record holds what is no number, or nothing that JSON knows.
     """
     import matplotlib.pyplot as plt
 
@@ -78,14 +114,18 @@ def write_record(
         "benchmark": name,
         "utc": now.isoformat(timespec="seconds"),
         "machine": machine(),
-        "versions": {package: version(package) for package in packages},
+        "versions": {package: _version(package) for package in packages},
         "git_revision": git_revision(),
         **record,
     }
+    if figures:
+        kept["figures"] = [{**each._asdict(), "met": None if each.met is None else bool(each.met)} for each in figures]
+        text = f"{table(FIGURE_COLUMNS, [figure_cells(each) for each in figures])}\n\n{text}"
+    content = json.dumps(kept, indent=2, allow_nan=False) + "\n"  # before the first file: all three or none
     figure.savefig(folder / f"{stem}.png", dpi=120, bbox_inches="tight")
     plt.close(figure)
     heading = ", ".join(f"{key} {value}" for key, value in machine().items() if value is not None)
     (folder / f"{stem}.md").write_text(f"# {name}, {now:%Y-%m-%d}\n\n{heading}\n\n{text}\n", encoding="utf-8")
     path = folder / f"{stem}.json"
-    path.write_text(json.dumps(kept, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(content, encoding="utf-8")
     return path
