@@ -89,11 +89,9 @@ def letterbox(frame_HWC: Pixels) -> Pixels:
     height, width = frame_HWC.shape[:2]
     scale = letterbox_scale(width, height)
     columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
-    square = np.full((LETTERBOX_PX, LETTERBOX_PX, 3), PADDING, np.uint8)
-    square[:rows, :columns] = (
-        frame_HWC if scale == 1 else cv2.resize(frame_HWC, (columns, rows), interpolation=cv2.INTER_AREA)
-    )
-    return square
+    shrunk = frame_HWC if scale == 1 else cv2.resize(frame_HWC, (columns, rows), interpolation=cv2.INTER_AREA)
+    below, beside = LETTERBOX_PX - rows, LETTERBOX_PX - columns
+    return np.asarray(cv2.copyMakeBorder(shrunk, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=PADDING), np.uint8)
 
 
 def pad_candidates(boxes: Floats, scores: Floats, landmarks: Floats) -> Candidates:

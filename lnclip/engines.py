@@ -183,22 +183,28 @@ class OnnxRuntimeRunner(_Loaded):
         return self
 
 
-def openvino_settings(precision: Precision, threads: int | None) -> dict[str, object]:
-    """How OpenVINO is told to compute; ``threads`` None lets it take all cores."""
+def openvino_settings(precision: Precision, threads: int | None, streams: int | None = None) -> dict[str, object]:
+    """How OpenVINO is told to compute; None lets it take all cores, and all of them for each batch."""
     settings: dict[str, object] = {
         "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[precision],
         "PERFORMANCE_HINT": "LATENCY",  # one stream: every batch has all the cores
     }
-    return settings if threads is None else settings | {"INFERENCE_NUM_THREADS": threads}
+    given = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}  # numbers outrank the hint
+    return settings | {name: value for name, value in given.items() if value is not None}
 
 
 class OpenVinoRunner(_Loaded):
     """An exported graph in OpenVINO on the CPU, in a stated precision."""
 
-    def __init__(self, onnx: Path, precision: Precision, *, threads: int | None = None) -> None:
-        """``threads`` None lets the engine take all cores."""
+    def __init__(
+        self, onnx: Path, precision: Precision, *, threads: int | None = None, streams: int | None = None
+    ) -> None:
+        """``threads`` None lets the engine take all cores.
+
+        ``streams`` cut every batch into that many parts, computed side by side by threads / streams each.
+        """
         self.name, self.path = f"openvino {precision}", onnx
-        self.precision, self.threads = precision, threads
+        self.precision, self.threads, self.streams = precision, threads, streams
         self.arithmetic = OPENVINO_ARITHMETIC[precision]
 
     def __enter__(self) -> Self:
@@ -212,18 +218,23 @@ class OpenVinoRunner(_Loaded):
 
         if self.precision == "bf16" and not supports_bf16():
             raise SetupError("this processor has no bf16 (AVX-512 BF16 or AMX): use --precision fp32 here")
-        settings = openvino_settings(self.precision, self.threads)
+        settings = openvino_settings(self.precision, self.threads, self.streams)
         try:
             compiled: openvino.CompiledModel = openvino.Core().compile_model(self.path, "CPU", settings)
         except RuntimeError as error:
             raise ArtifactError(f"{self.path} cannot be compiled by OpenVINO: {error}") from error
-        request = compiled.create_infer_request()
+        requests = [compiled.create_infer_request() for _ in range(self.streams or 1)]
         names = [output.name for output in ENCODER_OUTPUTS]
 
         def infer(crops_NHWC: Crops) -> EncoderAnswer:
-            request.infer({"crops": crops_NHWC})
-            # The request writes its next answer into the same memory.
-            return EncoderAnswer(*(request.get_tensor(name).data.copy() for name in names))
+            parts = np.array_split(crops_NHWC, max(1, min(len(requests), len(crops_NHWC))))
+            busy = requests[: len(parts)]
+            for request, part in zip(busy, parts, strict=True):
+                request.start_async({"crops": part})
+            for request in busy:
+                request.wait()
+            # Copied: a request writes its next answer into the same memory.
+            return EncoderAnswer(*(np.concatenate([each.get_tensor(name).data for each in busy]) for name in names))
 
         self._infer = infer
         return self

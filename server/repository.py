@@ -1,7 +1,7 @@
 """build/repository: what Triton serves, made from model_repository/ and never seen by Git.
 
-Adapters and configs are copied; S, D and the face cap are set for the artifact; detector files and
-published encoder versions, which other commands put there, are kept.
+Adapters and configs are copied; S, D and the face cap are set for the artifact, and in the CPU flavour what
+tuned.json says; detector files, published encoder versions and tuned.json, which other commands put there, are kept.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from lnclip.errors import ConfigError, SetupError
 from lnclip.publication import versions
 from server.environment import ROOT
 from server.model_configs import Sizes, adapt
+from server.tuned import Tuned
 
 SOURCE = ROOT / "model_repository"
 REPOSITORY = Path("build/repository")
@@ -40,7 +41,8 @@ def init_repository(repository: Path, artifact: Artifact | None = None, *, sourc
         source: folder of the committed models.
 
     Raises:
-        ConfigError: ``repository`` is the source itself, or the source holds no models.
+        ConfigError: ``repository`` is the source itself, or the source holds no models, or tuned.json
+            cannot be read or applied.
         ArtifactError: a published model.json cannot be read.
     """
     if repository.resolve() == source.resolve():
@@ -50,9 +52,9 @@ def init_repository(repository: Path, artifact: Artifact | None = None, *, sourc
         raise ConfigError(f"{source} holds no models")
     if artifact is None and (published := versions(repository / ENCODER)):
         artifact = Artifact.load(repository / ENCODER / str(published[-1]) / "model.json")
-    sizes = None if artifact is None else _sizes(artifact)
+    sizes, tuned = None if artifact is None else _sizes(artifact), Tuned.load(repository)
     for name in models:
-        _copy_configs(source, repository, name, sizes)
+        _copy_configs(source, repository, name, sizes, tuned)
         if name != ENCODER:
             _copy_versions(source / name, repository / name)
     if ENSEMBLE in models:
@@ -115,11 +117,12 @@ def _option(repository: Path) -> str:
     return "" if repository == REPOSITORY else f" --repository {repository}"
 
 
-def _copy_configs(source: Path, repository: Path, name: str, sizes: Sizes | None) -> None:
-    """config.pbtxt and configs/*.pbtxt with the sizes set; configs of flavours that are gone are removed."""
+def _copy_configs(source: Path, repository: Path, name: str, sizes: Sizes | None, tuned: Tuned | None = None) -> None:
+    """config.pbtxt and configs/*.pbtxt with the values set; configs of flavours that are gone are removed."""
     flavours = {path.name for path in (source / name / "configs").glob("*.pbtxt")}
     for file in ("config.pbtxt", *(f"configs/{flavour}" for flavour in sorted(flavours))):
-        _write(repository / name / file, adapt(source, name, file, sizes).encode())
+        text = adapt(source, name, file, sizes)
+        _write(repository / name / file, (tuned.applied(name, file, text) if tuned else text).encode())
     for stale in (repository / name / "configs").glob("*.pbtxt"):
         if stale.name not in flavours:
             stale.unlink()

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from lnclip.allocation import keep_freed_memory
 from lnclip.detection import Candidates, choose_faces
 from lnclip.errors import LnclipError
 from lnclip.preprocess import cut_faces
@@ -21,6 +22,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load the spec, and the cap that keeps one image within the encoder's largest batch."""
         cv2.setNumThreads(1)
+        keep_freed_memory()
         version = Path(args["model_repository"]) / args["model_version"]
         self.spec = PreprocessSpec.model_validate_json((version / "spec.json").read_bytes())
         parameters = json.loads(args["model_config"])["parameters"]

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from lnclip.allocation import keep_freed_memory
 from lnclip.detection import letterbox
 from lnclip.errors import ImageError
 from lnclip.intake import read_image
@@ -18,6 +19,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Read the pixel cap; several of these processes share the cores, so each has one thread."""
         cv2.setNumThreads(1)
+        keep_freed_memory()
         megapixels = json.loads(args["model_config"])["parameters"]["max_megapixels"]["string_value"]
         self.max_pixels = int(float(megapixels) * 1_000_000)
 
