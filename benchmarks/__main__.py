@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks import flags
 from lnclip.commands import run
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -30,14 +31,126 @@ def demo(
 
 
 @app.command()
+def encoder(
+    *,
+    encoder: flags.Encoder = "ViT-L-14",
+    batch_sizes: Annotated[str, typer.Option(metavar="N,...", help="Crops in a call.")] = "1,8,32",
+    rounds: flags.Rounds = 5,
+    work: flags.Work = None,
+    out: flags.Records = flags.RESULTS,
+) -> None:
+    """The encoder in every engine that is here: images/s, TFLOP/s and share of the machine's ceiling."""
+    from benchmarks.encoder_speed.run import run_encoder
+
+    typer.echo(run_encoder(encoder, flags.numbers(batch_sizes), rounds, work or flags.work_of(encoder), out))
+
+
+@app.command(
+    epilog="Examples: python -m benchmarks serving --concurrency-range 1:16:5 "
+    "\n\npython -m benchmarks serving --request-rate-range 5:20:5 --mode crops"
+)
+def serving(
+    *,
+    concurrency_range: Annotated[
+        str | None, typer.Option(metavar="START:END:STEP", help="Closed loop: requests in flight; default 1:16:5.")
+    ] = None,
+    request_rate_range: Annotated[
+        str | None,
+        typer.Option(metavar="START:END:STEP", help="Open loop: starts per second, Poisson; latency from the start."),
+    ] = None,
+    mode: flags.HowToAsk = "images",
+    measurement_interval_s: Annotated[float, typer.Option(min=0.1, help="Of a window.")] = 5.0,
+    stability_percentage: Annotated[float, typer.Option(min=0.1, help="Between three windows in turn.")] = 10.0,
+    max_trials: Annotated[int, typer.Option(min=3, help="Windows before a load is called unstable.")] = 10,
+    percentile: Annotated[
+        int | None, typer.Option(min=1, max=99, help="Latency that must be stable; default: the mean.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write perf_analyzer's CSV there.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Serve random weights of it; default: the server that runs from here.")
+    ] = None,
+    out: flags.Records = flags.RESULTS,
+) -> None:
+    """A server under load: throughput and latency as perf_analyzer measures them, split by model."""
+    from benchmarks.random_service import random_service
+    from benchmarks.serving.run import run_serving
+    from benchmarks.serving.windows import Windowing
+
+    if concurrency_range is None and request_rate_range is None:
+        concurrency_range = "1:16:5"
+    loads = [*flags.loads("concurrency", concurrency_range), *flags.loads("request_rate", request_rate_range)]
+    windowing = Windowing(
+        interval_s=measurement_interval_s,
+        stability=stability_percentage / 100,
+        max_trials=max_trials,
+        percentile=percentile,
+    )
+    if encoder is None:
+        typer.echo(run_serving(None, loads, mode, windowing, csv, out))
+        return
+    with random_service(flags.work_of(encoder), encoder) as server:
+        target = flags.target(server, mode)
+        typer.echo(run_serving(target, loads, mode, windowing, csv, out, repository=server.repository))
+
+
+@app.command()
+def pipeline(
+    *,
+    encoder: flags.Encoder = "ViT-L-14",
+    images: Annotated[int, typer.Option(min=4, help="JPEGs of a corpus that is made for it.")] = 24,
+    rounds: flags.Rounds = 3,
+    precisions: Annotated[str, typer.Option(metavar="P,...", help="That are served, one after the other.")] = "fp32",
+    work: flags.Work = None,
+    out: flags.Records = flags.RESULTS,
+) -> None:
+    """Files to rows: the service beside the papers' path, stage by stage, and what serving itself costs."""
+    from benchmarks.pipeline.run import run_pipeline
+
+    folder = work or flags.work_of(encoder)
+    typer.echo(run_pipeline(encoder, images, rounds, folder, out, precisions=flags.precisions(precisions)))
+
+
+@app.command()
+def accuracy(
+    exports: Annotated[Path, typer.Argument(metavar="EXPORT", help="Folder of `export onnx`.")],
+    *,
+    index: Annotated[Path, typer.Option(help="CSV of labelled crops.")],
+    weights: Annotated[
+        Path | None, typer.Option("--run", help="It was exported from; default: runs/NAME beside exports/NAME.")
+    ] = None,
+    out: flags.Records = flags.RESULTS,
+) -> None:
+    """Every precision of an export against torch FP32: AUROC with its interval, worst difference of p_fake."""
+    from benchmarks.accuracy.run import run_accuracy
+
+    typer.echo(run_accuracy(exports, index, run=weights, out=out))
+
+
+@app.command()
+def tune(
+    *,
+    latency_limit_ms: Annotated[float, typer.Option(min=1, help="Of a request's p99.")],
+    repository: Annotated[Path, typer.Option(help="Published models.")] = Path("build/repository"),
+    mode: flags.HowToAsk = "images",
+    budget_s: Annotated[float, typer.Option(min=1, help="For the search.")] = 1800.0,
+    apply: Annotated[bool, typer.Option("--apply", help="Give the repository the settings that were found.")] = False,
+    out: flags.Records = flags.RESULTS,
+) -> None:
+    """Search instance counts, batch, queue delay, threads and streams for the highest throughput here."""
+    from benchmarks.tuning.run import run_tune
+
+    typer.echo(run_tune(repository, latency_limit_ms, mode, budget_s, out, apply=apply))
+
+
+@app.command()
 def training(
     *,
     encoder: Annotated[str, typer.Option(help="CLIP encoder, random weights.")] = "ViT-B-16",
     batch_size: Annotated[int, typer.Option(min=2, help="Crops per step.")] = 8,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 5,
+    rounds: flags.Rounds = 5,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps per turn.")] = 2,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile our encoder, as compile = true does.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("benchmarks/results"),
+    out: flags.Records = flags.RESULTS,
 ) -> None:
     """LN-tuning: images/s and peak memory of ours, the papers' loop and full fine-tuning."""
     from benchmarks.training_loops import Setting
@@ -51,8 +164,8 @@ def training(
 def client_overhead(
     *,
     images: Annotated[int, typer.Option(min=10, help="JPEGs of 1280x720, every file unique.")] = 1000,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each way takes its turn.")] = 3,
-    out: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("benchmarks/results"),
+    rounds: flags.Rounds = 3,
+    out: flags.Records = flags.RESULTS,
 ) -> None:
     """The client: CPU time of its own for each image, with a server that answers at once."""
     from benchmarks.client_overhead import run
@@ -65,12 +178,20 @@ def client_memory(
     *,
     listed: Annotated[int, typer.Option(min=1, help="Paths that are listed.")] = 1_000_000,
     scored: Annotated[int, typer.Option(min=2, help="Files that a real server scores, half of them crops.")] = 50_000,
-    out: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("benchmarks/results"),
+    out: flags.Records = flags.RESULTS,
 ) -> None:
     """The client: does its resident size stay flat?"""
     from benchmarks.client_memory import run_client_memory
 
     typer.echo(run_client_memory(listed, scored, out))
+
+
+@app.command()
+def readme() -> None:
+    """Bring the tables of figures in README.md and benchmarks/README.md up to date with the newest records."""
+    from benchmarks.readme_table import write_tables
+
+    typer.echo(write_tables())
 
 
 if __name__ == "__main__":

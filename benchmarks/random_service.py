@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.face_detector import install_mtcnn
 from export.onnx_export import export_run
-from export.publishing import publish
+from export.publishing import PublishOptions, publish
+from export.report import onnx_file
 from export.spread import write_random_run
 from lnclip.architecture import KNOWN
+from lnclip.artifact import Precision
+from lnclip.contract import ENCODER
 from lnclip.detectors import load_detector
 from lnclip.preprocess import cut_faces
+from lnclip.publication import versions
 from lnclip.running import RunningServer
 from lnclip.spec import PreprocessSpec
 from server.embedded import StartOptions, start, stop
@@ -27,23 +32,50 @@ PHOTOGRAPHS = ("astronaut", "grace_hopper")
 NUM_CROPS = 16
 
 
-@contextmanager
-def random_service(folder: Path, encoder: str) -> Iterator[RunningServer]:
-    """Export and serve random weights of one architecture in FP32, with MTCNN; stopped on the way out.
+class RandomModel(NamedTuple):
+    """Random weights, from the run to what Triton serves."""
+
+    run: Path
+    export: Path
+    repository: Path
+
+
+def random_model(folder: Path, encoder: str, precisions: Sequence[Precision] = ("fp32",)) -> RandomModel:
+    """Weights that nobody trained, exported and published in the first precision, with MTCNN beside them.
+
+    What an earlier call left in the folder is taken as it is: with ViT-L/14 it takes minutes to make.
 
     Args:
-        folder: for the run, its export, the repository and the server's own files.
+        folder: to make, or made by an earlier call.
+        encoder: of ``lnclip.architecture.KNOWN``.
+        precisions: to export; the first is served.
+    """
+    model = RandomModel(folder / "run", folder / "export", folder / "repository")
+    install_mtcnn(model.repository)
+    if not (model.run / "model.json").is_file():
+        spec = KNOWN[encoder].spec
+        crops = varied_crops(model.repository / "face_detector" / "1", spec)
+        write_random_run(model.run, KNOWN[encoder], crops, spec=spec)
+    if any(not (model.export / onnx_file(precision)).is_file() for precision in precisions):
+        export_run(model.run, model.export, precisions)
+    if not versions(model.repository / ENCODER):
+        init_repository(model.repository)
+        publish(
+            model.export, model.repository, precision=precisions[0], options=PublishOptions(run_dir=folder / ".run")
+        )
+    return model
+
+
+@contextmanager
+def random_service(folder: Path, encoder: str) -> Iterator[RunningServer]:
+    """Serve a ``random_model`` in FP32 on free ports; stopped on the way out.
+
+    Args:
+        folder: of the model, and of the server's own files.
         encoder: of ``lnclip.architecture.KNOWN``.
     """
-    repository = folder / "repository"
-    init_repository(repository)
-    install_mtcnn(repository)
-    spec = KNOWN[encoder].spec
-    crops = varied_crops(repository / "face_detector" / "1", spec)
-    write_random_run(folder / "run", KNOWN[encoder], crops, spec=spec)
-    export_run(folder / "run", folder / "export", ["fp32"])
-    publish(folder / "export", repository)
-    server = start(StartOptions(repository, run_dir=folder / ".run"))
+    model = random_model(folder, encoder)
+    server = start(StartOptions(model.repository, run_dir=folder / ".run"))
     try:
         yield server
     finally:

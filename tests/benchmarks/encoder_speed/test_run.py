@@ -1,0 +1,147 @@
+"""`benchmarks encoder` as a whole, on the tiny encoder: real engines, and what the record holds of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.encoder_speed.loading import load
+from benchmarks.encoder_speed.run import run_encoder
+from benchmarks.encoder_speed.ways import Way, ways
+from benchmarks.encoder_speed.workers import LIMITING, answer, num_threads, started
+from benchmarks.random_service import random_model
+from lnclip.engines import TorchRunner
+from lnclip.errors import ConfigError, LnclipError, SetupError
+
+TINY = "demo-4x192-p32"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder") / "work"
+    random_model(folder, TINY)
+    return folder
+
+
+@pytest.fixture
+def crops():
+    return np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+
+
+@pytest.mark.slow
+def test_the_record_holds_every_way_that_is_here(work, tmp_path):
+    text = run_encoder(TINY, [2], 2, work, tmp_path)
+    (path,) = tmp_path.glob("*_encoder.json")
+    record = json.loads(path.read_text())
+    names = {way.name for way in ways("cpu")}
+    here = {row["way"] for row in record["rows"]}
+    assert {"torch eager fp32", "torch eager fp32, one face a call", "onnxruntime fp32", "openvino fp32"} <= here
+    assert here | (record["not_here"].keys() & names) == names
+    assert "face_encoder.int8.onnx was not exported" in record["not_here"]["openvino int8"]
+    assert all(len(sample["call_seconds"]) == 2 for sample in record["samples"])
+    assert all(0 < check["max_dp"] <= check["limits"]["max_dp"] for check in record["checks"].values())
+    ceilings = {
+        sample["by"]: sample["seconds"] for sample in record["ceiling_samples"] if sample["precision"] == "fp32"
+    }
+    assert ceilings.keys() == {"torch", "openvino"}
+    assert all(len(seconds) >= 9 for by in ceilings.values() for seconds in by.values())
+    assert all(row["ceiling_share"] > 0 for row in record["rows"])
+    assert "| torch eager fp32, one face a call | 2 " in text
+    assert "openvino int8: not here: face_encoder.int8.onnx was not exported" in path.with_suffix(".md").read_text()
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["batched", "one face a call"])
+def test_open_clip_in_eager_fp32_says_what_the_reference_says(work, crops, call):
+    with TorchRunner(work / "run") as runner:
+        wanted = runner.run(crops)
+    got = load(Way("torch", "fp32", "cpu", call), work / "run", work / "export")(crops)
+    np.testing.assert_allclose(got.p_fake, wanted.p_fake, atol=1e-5)  # LIMITS["fp32"]
+    np.testing.assert_allclose(got.embedding, wanted.embedding, atol=1e-5)
+    np.testing.assert_array_equal(got.artifact_id, wanted.artifact_id)
+
+
+@pytest.mark.slow
+def test_one_face_a_call_really_calls_once_a_face(work, crops, monkeypatch):
+    import benchmarks.encoder_speed.loading as loading
+
+    batches = []
+    real = loading._encode
+    monkeypatch.setattr(loading, "_encode", lambda *given: batches.append(len(given[-1])) or real(*given))
+    load.__wrapped__(Way("torch", "fp32", "cpu", "one face a call"), work / "run", work / "export")(crops)
+    assert batches == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_another_encoders_folder_is_refused(work):
+    with pytest.raises(ConfigError, match=f"holds {TINY}"):
+        run_encoder("ViT-B-32", [1], 1, work)
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        (Way("openvino", "int8"), "int8.onnx was not exported: python -m export onnx --precision fp32,int8"),
+        (Way("openvino", "bf16"), "fp32.onnx was not exported"),
+        (Way("onnxruntime", "fp16", "cuda"), "fp16.onnx was not exported"),
+        (Way("tensorrt", "fp16", "cuda"), "fp16.plan was not built: python -m export engine"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Way) else "",
+)
+def test_what_was_not_exported_is_not_here(tmp_path, way, reason):
+    with pytest.raises(SetupError, match=reason):
+        load(way, tmp_path, tmp_path)
+
+
+def test_an_onnx_runtime_without_cuda_is_not_here(tmp_path, monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    (tmp_path / "face_encoder.fp16.onnx").touch()
+    with pytest.raises(SetupError, match="no CUDAExecutionProvider"):
+        load(Way("onnxruntime", "fp16", "cuda"), tmp_path, tmp_path)
+
+
+def test_torch_compile_without_a_compiler_is_not_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match=r"C\+\+ compiler"):
+        load(Way("torch", "fp32", "cpu", "compiled"), tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "sizes", "rounds", "complaint"),
+    [
+        ("ViT-H-14", [1], 1, "ViT-H-14 is not one of"),
+        ("PE-Core-L-14", [1], 1, "is no CLIP encoder"),
+        (TINY, [], 1, "batch sizes are 1 to 64"),
+        (TINY, [0, 8], 1, "batch sizes are 1 to 64"),
+        (TINY, [65], 1, "batch sizes are 1 to 64"),
+        (TINY, [1], 0, "one round at least"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_made(tmp_path, encoder, sizes, rounds, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        run_encoder(encoder, sizes, rounds, tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_shells_limit_on_threads_does_not_reach_the_engines(monkeypatch):
+    import os
+
+    for name in LIMITING[:2]:
+        monkeypatch.setenv(name, "1")
+    with started(["torch"]) as workers:
+        assert workers.ask("torch", num_threads) > 1 or len(os.sched_getaffinity(0)) == 1
+
+
+def test_a_workers_errors_are_raised_here_and_its_death_is_one(tmp_path, crops):
+    import os
+
+    with started(["openvino"]) as workers:
+        with pytest.raises(SetupError, match="was not exported"):
+            workers.ask("openvino", answer, Way("openvino", "int8"), tmp_path, tmp_path, crops, 3)
+        with pytest.raises(ValueError, match="3 crops are no multiple of 2"):
+            workers.ask("openvino", answer, Way("openvino", "int8"), tmp_path, tmp_path, crops, 2)
+        with pytest.raises(LnclipError, match="the process of openvino died"):
+            workers.ask("openvino", os._exit, 3)
