@@ -1,0 +1,1 @@
+"""Search of the served settings for the machine at hand."""
