@@ -1,0 +1,227 @@
+"""How much of the machine reaches the caller: the server against the models' own work, three figures.
+
+(1) Ready crops, at saturation::
+
+        share = crops per second through the server / crops per second of the engine alone
+
+    The engine alone is the one that is served, in this process, on all cores, at the batch size that suits it best.
+
+(2) The whole ensemble, at saturation::
+
+        share = images per second through the server / (cores / CPU seconds of one image)
+
+    CPU seconds of one image are those of all the stages together, in this process, with the encoder at the batch that
+    the server reached. The load generator works on the same cores and is not taken off; the details say how much.
+    Anything else that runs on this machine lowers the share; the server's own CPU time for an image, in the details
+    too, does not depend on it: stages / (server + load generator) is what the share can reach at most.
+
+(3) What the ensemble adds to one 1280x720 request, one in flight::
+
+        added = median latency - sum of the stages' own wall times on the same image
+
+Server and process take turns in every round, and a figure is the median of the rounds' figures.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from benchmarks.pipeline.costs import SATURATED, mean_costs, total
+from benchmarks.pipeline.hops import Hop, hops, median_hops, own_ms
+from benchmarks.pipeline.stages import Stages
+from benchmarks.pipeline.turns import (
+    Settings,
+    alone_per_s,
+    described,
+    described_loads,
+    encoder_batch,
+    in_turn,
+    saturate,
+    under_load,
+)
+from benchmarks.records import Figure
+from benchmarks.serving.measured import Load
+from benchmarks.serving.measuring import Target
+from client.scorer import Scorer
+from lnclip.errors import LnclipError
+from lnclip.running import RunningServer
+
+MIN_CROPS_SHARE, MIN_ENSEMBLE_SHARE, MAX_ADDED_MS = 0.95, 0.90, 6.0
+
+CONTENDER = 0.9
+"""Batch sizes at which the engine alone reaches this part of its best at a first look are measured in every round."""
+
+MAX_DIFFERENCE = 2e-3
+"""Of p_fake between server and process: one face in another batch may differ so much in bf16."""
+
+
+class Share(NamedTuple):
+    """One figure."""
+
+    name: str
+    value: float
+    """Median over the rounds: a part of one, or milliseconds."""
+
+    unit: str
+    """Empty, or ms."""
+
+    target: float
+    met: bool
+    samples: list[float]
+    """One for each round."""
+
+    details: Mapping[str, object]
+    """What it was made of, as JSON holds it."""
+
+    def figure(self) -> Figure:
+        """In words."""
+        if self.unit:
+            return Figure(self.name, f"{self.value:.2f} {self.unit}", f"at most {self.target:g} {self.unit}", self.met)
+        return Figure(self.name, f"{self.value:.1%}", f"at least {self.target:.0%}", self.met)
+
+
+def crops_share(server_per_s: float, alone: float) -> float:
+    """(1): of the engine's own crops per second, the part that comes through the server."""
+    return server_per_s / alone
+
+
+def ensemble_share(images_per_s: float, cores: int, cpu_s: float) -> float:
+    """(2): of the images per second that the stages alone could do on these cores, the part that is served.
+
+    Args:
+        images_per_s: through the server.
+        cores: that server, stages and load generator have.
+        cpu_s: of all the stages, for one image.
+    """
+    return images_per_s / (cores / cpu_s)
+
+
+def added_ms(latency_us: float, stages_ms: float) -> float:
+    """(3): of a request's time, what is not the stages' own.
+
+    Args:
+        latency_us: of the request, microseconds.
+        stages_ms: their wall time, milliseconds.
+    """
+    return latency_us / 1000 - stages_ms
+
+
+def measure_crops_share(server: RunningServer, images: Sequence[Path], settings: Settings) -> Share:
+    """Figure (1), with the faces of these images.
+
+    Raises:
+        LnclipError: a request failed, or the server's repository or an image cannot be read.
+    """
+    with Stages(server.repository) as stages:
+        crops = stages.run([path.read_bytes() for path in images]).crops
+        payloads, target = [crop.tobytes() for crop in crops], _target(server, "crops")
+
+        def alone(batches: Sequence[int]) -> dict[int, float]:
+            return {batch: alone_per_s(stages.runner, crops, batch, settings.turn_s) for batch in batches}
+
+        looks = alone(settings.batch_sizes)
+        contenders = [batch for batch, rate in looks.items() if rate >= CONTENDER * max(looks.values())]
+        tried = saturate(target, payloads, settings)
+        load = next(iter(tried))
+        rounds = in_turn(
+            settings.rounds, lambda: under_load(target, load, payloads, settings), lambda: alone(contenders)
+        )
+    best = max(contenders, key=lambda batch: statistics.median(rates[batch] for _, rates in rounds))
+    samples = [crops_share(measured.throughput, rates[best]) for measured, rates in rounds]
+    details = {
+        "alone_first_look": looks,
+        "alone_batch": best,
+        "server_first_look": described_loads(tried),
+        "rounds": [{"server": described(measured), "alone": rates} for measured, rates in rounds],
+    }
+    met = statistics.median(samples) >= MIN_CROPS_SHARE
+    return _share("ready crops through the server, of the encoder alone", samples, MIN_CROPS_SHARE, met, details)
+
+
+def measure_ensemble_share(server: RunningServer, images: Sequence[Path], settings: Settings) -> Share:
+    """Figure (2), over these images.
+
+    Raises:
+        LnclipError: a request failed, scores differ, or the server's repository or an image cannot be read.
+    """
+    contents, cores = [path.read_bytes() for path in images], len(os.sched_getaffinity(0))
+    target = _target(server, "images")
+    with Stages(server.repository) as stages:
+        check_answers(server, contents, stages)
+        tried = saturate(target, contents, settings)
+        load, found = next(iter(tried.items()))
+        batch = max(1, round(encoder_batch(found)))
+        rounds = in_turn(
+            settings.rounds,
+            lambda: under_load(target, load, contents, settings),
+            lambda: stages.run(contents, batch).costs,
+        )
+    samples = [ensemble_share(m.throughput, cores, total(costs, SATURATED).cpu_ms / 1000) for m, costs in rounds]
+    details = {
+        "cores": cores,
+        "stages_encoder_batch": batch,
+        "server_first_look": described_loads(tried),
+        "rounds": [
+            {"server": described(measured), "stages_cpu_ms": {stage: cost.cpu_ms for stage, cost in costs.items()}}
+            for measured, costs in rounds
+        ],
+    }
+    met = statistics.median(samples) >= MIN_ENSEMBLE_SHARE
+    return _share("whole ensemble, of the stages alone on the same cores", samples, MIN_ENSEMBLE_SHARE, met, details)
+
+
+def measure_added(server: RunningServer, image: Path, settings: Settings) -> tuple[Share, list[Hop]]:
+    """Figure (3), and what each part of the way adds. Serve a small encoder: a large one's noise hides it.
+
+    Raises:
+        LnclipError: a request failed, scores differ, or the server's repository or the image cannot be read.
+    """
+    content, load, target = image.read_bytes(), Load("concurrency", 1), _target(server, "images")
+    with Stages(server.repository) as stages:
+        check_answers(server, [content], stages)
+        rounds = in_turn(
+            settings.rounds,
+            lambda: under_load(target, load, [content], settings),
+            lambda: [stages.run([content]).costs for _ in range(settings.repeats)],
+        )
+    latencies_us = [float(np.median(measured.latencies_us)) for measured, _ in rounds]
+    walls_ms = [statistics.median(map(own_ms, passes)) for _, passes in rounds]
+    samples = [added_ms(latency, wall) for latency, wall in zip(latencies_us, walls_ms, strict=True)]
+    found = [hops(measured, mean_costs(passes)) for measured, passes in rounds]
+    details = {
+        "rounds": [
+            {"server": described(measured), "stages_ms": wall, "hops": [hop._asdict() for hop in way]}
+            for (measured, _), wall, way in zip(rounds, walls_ms, found, strict=True)
+        ]
+    }
+    met = statistics.median(samples) <= MAX_ADDED_MS
+    share = _share("what the ensemble adds to one 1280x720 request", samples, MAX_ADDED_MS, met, details)
+    return share._replace(unit="ms"), median_hops(found)
+
+
+def check_answers(server: RunningServer, contents: Sequence[bytes], stages: Stages) -> None:
+    """Hold the stages' scores against the server's: figures of two that do not do the same would say nothing.
+
+    Raises:
+        LnclipError: one differs by more than ``MAX_DIFFERENCE``, or an image has another number of faces.
+    """
+    with Scorer(server.grpc_url) as scorer:
+        rows = [scorer.score(content) for content in contents]
+    for number, (row, ours) in enumerate(zip(rows, stages.run(contents).face_p_fake, strict=True)):
+        theirs = [face.p_fake for face in row.faces]
+        if len(theirs) != len(ours) or not np.allclose(theirs, ours, rtol=0, atol=MAX_DIFFERENCE):
+            raise LnclipError(f"image {number}: the server says {theirs or row.error}, the stages {ours.tolist()}")
+
+
+def _target(server: RunningServer, mode: Literal["images", "crops"]) -> Target:
+    return Target(grpc_url=server.grpc_url, http_url=server.http_url, pid=server.pid, mode=mode)
+
+
+def _share(name: str, samples: list[float], target: float, met: bool, details: Mapping[str, object]) -> Share:
+    return Share(name, statistics.median(samples), "", target, met, samples, details)

@@ -1,0 +1,90 @@
+"""The three shares: their arithmetic by hand, and all of them once against a real server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.corpus import write_corpus
+from benchmarks.pipeline.shares import (
+    Share,
+    added_ms,
+    check_answers,
+    crops_share,
+    ensemble_share,
+    measure_added,
+    measure_crops_share,
+    measure_ensemble_share,
+)
+from benchmarks.pipeline.stages import Stages
+from benchmarks.pipeline.turns import Settings
+from benchmarks.random_service import random_service
+from benchmarks.serving.windows import Windowing
+from lnclip.errors import LnclipError
+
+QUICK = Settings(
+    rounds=1,
+    windowing=Windowing(interval_s=0.3, max_trials=3, warmup_requests=2),
+    concurrencies=(2,),
+    batch_sizes=(1, 4),
+    turn_s=0.1,
+    repeats=2,
+)
+
+
+def test_nineteen_of_twenty_crops_come_through() -> None:
+    assert crops_share(server_per_s=190.0, alone=200.0) == pytest.approx(0.95)
+
+
+def test_two_cores_with_stages_of_eighty_milliseconds_could_do_25_images_a_second() -> None:
+    assert ensemble_share(images_per_s=22.5, cores=2, cpu_s=0.080) == pytest.approx(0.90)
+
+
+def test_a_request_of_46_ms_whose_stages_take_40_has_6_added() -> None:
+    assert added_ms(latency_us=46_000.0, stages_ms=40.0) == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (Share("part", 0.947, "", 0.95, False, [0.947], {}), ("part", "94.7%", "at least 95%", False)),
+        (Share("time", 5.96, "ms", 6.0, True, [5.96], {}), ("time", "5.96 ms", "at most 6 ms", True)),
+    ],
+)
+def test_a_share_in_words(share: Share, words: tuple[str, str, str, bool]) -> None:
+    assert share.figure() == words
+
+
+@pytest.mark.slow
+def test_the_three_shares_of_a_real_server(tmp_path: Path) -> None:
+    pictures = write_corpus(tmp_path / "corpus", 3, sizes=((640, 480),), faces=(0, 1, 2))
+    paths = [picture.path for picture in pictures]
+    with random_service(tmp_path / "model", "demo-4x192-p32") as server:
+        crops = measure_crops_share(server, paths, QUICK)
+        ensemble = measure_ensemble_share(server, paths, QUICK)
+        added, way = measure_added(server, paths[0], QUICK)
+        with Stages(server.repository) as stages:
+            stages.runner.run = lambda crops, run=stages.runner.run: (answer := run(crops))._replace(
+                p_fake=1 - answer.p_fake
+            )
+            with pytest.raises(LnclipError, match="the server says"):
+                check_answers(server, [path.read_bytes() for path in paths], stages)
+
+    for share in (crops, ensemble, added):
+        assert json.loads(json.dumps(share.details, allow_nan=False))["rounds"]
+        assert len(share.samples) == 1
+        assert share.value == share.samples[0]
+    assert set(crops.details["alone_first_look"]) == {1, 4}
+    [turn] = crops.details["rounds"]
+    assert crops.value == pytest.approx(turn["server"]["throughput"] / turn["alone"][crops.details["alone_batch"]])
+    [turn] = ensemble.details["rounds"]
+    stages_s = sum(ms for stage, ms in turn["stages_cpu_ms"].items() if stage != "encode") / 1000
+    assert ensemble.value == pytest.approx(turn["server"]["throughput"] * stages_s / ensemble.details["cores"])
+    [turn] = added.details["rounds"]
+    assert added.value == pytest.approx(turn["server"]["p50_ms"] - turn["stages_ms"])
+    assert [hop.where for hop in way][:5] == [
+        "image_decoder", "face_detector", "face_aligner", "face_encoder", "face_verdict",
+    ]  # fmt: skip
+    assert all(hop.infer_ms > 0 and hop.own_ms > 0 for hop in way[:5])
