@@ -100,7 +100,7 @@ class Pipeline:
                 if searching is None and self._wants_more():
                     searching = _in_daemon(self._search_on)
                     searching.add_done_callback(lambda _: self._news.set())
-                if len(in_flight) <= self._few_in_flight():
+                if len(in_flight) <= self._limit.value:  # several begin together: their files are read in one turn
                     while len(in_flight) < self._most_in_flight() and (chunk := self._next_chunk()):
                         task: asyncio.Future[list[Row]] = asyncio.ensure_future(self._score(chunk))
                         task.add_done_callback(complete)
@@ -127,11 +127,6 @@ class Pipeline:
     def _most_in_flight(self) -> int:
         """More than may be sent at once: the next ones are read and hashed meanwhile."""
         return self._limit.value + max(2, self._limit.value // 2)
-
-    def _few_in_flight(self) -> int:
-        """Time for more: several begin together, so that their files are read in one turn of a thread."""
-        most = self._most_in_flight()
-        return most - max(1, (most - self._limit.value) // 2)
 
     def _next_chunk(self) -> list[Found]:
         """Empty while a fuller one is on its way."""

@@ -137,16 +137,22 @@ def test_requests_are_in_flight_while_rows_are_stored() -> None:
     assert in_flight[0] == 6
 
 
-def test_places_that_became_free_are_taken_together() -> None:
+def test_places_that_became_free_are_taken_together_and_the_server_keeps_enough() -> None:
     began: list[int] = []
+    held: list[int] = []
+    in_flight = 0
 
     async def score(chunk: list[Found]) -> list[Row]:
+        nonlocal in_flight
+        in_flight += 1
         began.append(int(chunk[0].path))
-        await asyncio.sleep(0.02 + 0.001 * began[-1])  # one after the other
+        await asyncio.sleep(0.02 + 0.002 * began[-1])  # one after the other
+        held.append(in_flight)
+        in_flight -= 1
         return [error_row(FileFacts(found.path), RowError(code="none", message=""), 0) for found in chunk]
 
     steps: list[int] = []
-    collect(Pipeline(inputs(60), score, limit=Limit(16), chunk_size=1), lambda rows: steps.append(len(began)))
+    collect(Pipeline(inputs(120), score, limit=Limit(16), chunk_size=1), lambda rows: steps.append(len(began)))
     grown = [after - before for before, after in itertools.pairwise(steps) if after > before]
-    assert steps[0] == 0 or grown[0] > 0
-    assert min(grown[1:-1]) >= 4  # of 24 in flight, 16 at the server
+    assert min(grown[1:-1]) >= 8  # 24 are read or at the server, 16 of them at the server
+    assert sum(held[:96]) / 96 >= 16
