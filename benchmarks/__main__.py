@@ -99,15 +99,20 @@ def pipeline(
     encoder: flags.Encoder = "ViT-L-14",
     images: Annotated[int, typer.Option(min=4, help="JPEGs of a corpus that is made for it.")] = 24,
     rounds: flags.Rounds = 3,
-    precisions: Annotated[str, typer.Option(metavar="P,...", help="That are served, one after the other.")] = "fp32",
+    precisions: Annotated[str, typer.Option(metavar="P,...", help="That are served beside each other.")] = "fp32",
+    concurrency: Annotated[
+        str, typer.Option(metavar="N,...", help="Requests in flight at which the server may be saturated.")
+    ] = "8,16",
     work: flags.Work = None,
     out: flags.Records = flags.RESULTS,
 ) -> None:
     """Files to rows: the service beside the papers' path, stage by stage, and what serving itself costs."""
     from benchmarks.pipeline.run import run_pipeline
+    from benchmarks.pipeline.turns import Settings
 
-    folder = work or flags.work_of(encoder)
-    typer.echo(run_pipeline(encoder, images, rounds, folder, out, precisions=flags.precisions(precisions)))
+    folder, shares = work or flags.work_of(encoder), Settings(concurrencies=flags.numbers(concurrency))
+    served = flags.precisions(precisions)
+    typer.echo(run_pipeline(encoder, images, rounds, folder, out, precisions=served, shares=shares))
 
 
 @app.command()

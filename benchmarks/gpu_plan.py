@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from benchmarks.records import table
 from lnclip import contract
-from lnclip.contract import TensorSpec
+from lnclip.contract import DETECTOR, TensorSpec
 from server.model_configs import load_config
-from server.repository import DETECTOR, SOURCE
+from server.repository import SOURCE
 from server.shared_memory import FRAMES_PER_INSTANCE, REGION_BYTES
 
 RETINAFACE_FLOP = 88_529_305_600

@@ -141,3 +141,4 @@ CONTRACT = {
 
 ENSEMBLE = "deepfake_detector"
 ENCODER = "face_encoder"
+DETECTOR = "face_detector"

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from lnclip.artifact import Artifact, Flavour
-from lnclip.contract import ENCODER, ENSEMBLE
+from lnclip.contract import DETECTOR, ENCODER, ENSEMBLE
 from lnclip.errors import ConfigError, SetupError
 from lnclip.publication import versions
 from server.environment import ROOT
@@ -20,7 +20,6 @@ from server.tuned import Tuned
 SOURCE = ROOT / "model_repository"
 REPOSITORY = Path("build/repository")
 ALIGNER = "face_aligner"
-DETECTOR = "face_detector"
 
 PUBLISH_HINT = "python -m export publish exports/NAME"
 DETECTOR_HINT = "python -m export face-detector mtcnn"

@@ -21,18 +21,17 @@ from benchmarks.pipeline.hops import Hop, hop_table
 from benchmarks.pipeline.papers_path import MAX_FACES_CAP, PapersPath
 from benchmarks.pipeline.plot import plot
 from benchmarks.pipeline.served import Served, serving
+from benchmarks.pipeline.served_stages import measure_stages
 from benchmarks.pipeline.shares import Share, measure_added, measure_crops_share, measure_ensemble_share
-from benchmarks.pipeline.stages import measure_stages
 from benchmarks.pipeline.tables import cpu_parts, routes_table, stages_table
 from benchmarks.pipeline.turns import Settings
 from benchmarks.random_service import random_service
 from benchmarks.records import RESULTS, Figure, write_record
 from lnclip.architecture import KNOWN
 from lnclip.artifact import Artifact, Precision
-from lnclip.contract import ENCODER
+from lnclip.contract import DETECTOR, ENCODER
 from lnclip.publication import versions
 from lnclip.running import RunningServer
-from server.repository import DETECTOR
 
 log = logging.getLogger(__name__)
 

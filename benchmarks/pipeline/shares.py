@@ -10,10 +10,10 @@
 
         share = images per second through the server / (cores / CPU seconds of one image)
 
-    CPU seconds of one image are those of all the stages together, in this process, with the encoder at the batch that
-    the server reached. The load generator works on the same cores and is not taken off; the details say how much.
-    Anything else that runs on this machine lowers the share; the server's own CPU time for an image, in the details
-    too, does not depend on it: stages / (server + load generator) is what the share can reach at most.
+    CPU seconds of one image are those of all the stages together, in one process of the serving environment, with the
+    encoder at the batch that the server reached. The load generator works on the same cores and is not taken off; the
+    details say how much. Anything else that runs on this machine lowers the share; the server's own CPU time for an
+    image, in the details too, does not depend on it: stages / (server + load generator) is what the share can reach.
 
 (3) What the ensemble adds to one 1280x720 request, one in flight::
 
@@ -34,6 +34,7 @@ import numpy as np
 
 from benchmarks.pipeline.costs import SATURATED, mean_costs, total
 from benchmarks.pipeline.hops import Hop, hops, median_hops, own_ms
+from benchmarks.pipeline.served_stages import ServedStages
 from benchmarks.pipeline.stages import Stages
 from benchmarks.pipeline.turns import (
     Settings,
@@ -152,7 +153,7 @@ def measure_ensemble_share(server: RunningServer, images: Sequence[Path], settin
     """
     contents, cores = [path.read_bytes() for path in images], len(os.sched_getaffinity(0))
     target = _target(server, "images")
-    with Stages(server.repository) as stages:
+    with ServedStages(server.repository) as stages:
         check_answers(server, contents, stages)
         tried = saturate(target, contents, settings)
         load, found = next(iter(tried.items()))
@@ -183,7 +184,7 @@ def measure_added(server: RunningServer, image: Path, settings: Settings) -> tup
         LnclipError: a request failed, scores differ, or the server's repository or the image cannot be read.
     """
     content, load, target = image.read_bytes(), Load("concurrency", 1), _target(server, "images")
-    with Stages(server.repository) as stages:
+    with ServedStages(server.repository) as stages:
         check_answers(server, [content], stages)
         rounds = in_turn(
             settings.rounds,
@@ -205,7 +206,7 @@ def measure_added(server: RunningServer, image: Path, settings: Settings) -> tup
     return share._replace(unit="ms"), median_hops(found)
 
 
-def check_answers(server: RunningServer, contents: Sequence[bytes], stages: Stages) -> None:
+def check_answers(server: RunningServer, contents: Sequence[bytes], stages: Stages | ServedStages) -> None:
     """Hold the stages' scores against the server's: figures of two that do not do the same would say nothing.
 
     Raises:

@@ -1,5 +1,7 @@
 """What the served models compute themselves: the same lnclip functions, in this process, without a server.
 
+It also runs in the serving environment (``served_stages``), so nothing but lnclip is imported.
+
 A stage runs as its model does: on one thread, except the encoder, which has all the cores. CPU time is that of every
 thread of this process, so it must do nothing else meanwhile.
 """
@@ -17,19 +19,18 @@ from typing import NamedTuple, Self
 import cv2
 import numpy as np
 
-from benchmarks.pipeline.costs import Clock, Cost, Stage, StageTime
+from benchmarks.pipeline.costs import Clock, Cost, Stage
 from lnclip.allocation import keep_freed_memory
 from lnclip.artifact import Artifact
-from lnclip.contract import ENCODER
+from lnclip.contract import DETECTOR, ENCODER
 from lnclip.detection import Floats, Pixels, choose_faces, letterbox
 from lnclip.detectors import load_detector
 from lnclip.engines import EncoderAnswer, OpenVinoRunner
-from lnclip.errors import ArtifactError, LnclipError
+from lnclip.errors import ArtifactError
 from lnclip.intake import read_image
 from lnclip.preprocess import Faces, cut_faces
 from lnclip.publication import versions
 from lnclip.scoring import RequestParameters, ServedModel, aggregate_faces, verdict
-from server.repository import DETECTOR
 
 ASKED: Mapping[str, object] = {}
 """Request parameters: none, so the defaults hold."""
@@ -137,33 +138,3 @@ class Stages:
             with clock.runs("encode_batched"):
                 self.runner.run(filled)
         return batches * batch
-
-
-def measure_stages(repository: Path, images: Sequence[Path], rounds: int, *, encoder_batch: int = 8) -> list[StageTime]:
-    """Every stage's wall and CPU time for one image, over all images in every round.
-
-    Args:
-        repository: one that the CPU flavour serves.
-        images: files; read before the clock starts.
-        rounds: after one that warms up.
-        encoder_batch: of ``encode_batched``: what the server reaches under load.
-
-    Raises:
-        LnclipError: nothing to measure, or a file or the repository cannot be read.
-    """
-    if not images or rounds < 1 or encoder_batch < 1:
-        raise LnclipError("measuring the stages needs an image, a round and a batch of one at least")
-    contents = [path.read_bytes() for path in images]
-    with Stages(repository) as stages:
-        stages.run(contents, encoder_batch)
-        passes = [stages.run(contents, encoder_batch) for _ in range(rounds)]
-    return stage_times(passes, len(images), encoder_batch)
-
-
-def stage_times(passes: Sequence[Pass], images: int, encoder_batch: int) -> list[StageTime]:
-    """The passes' costs, stage by stage."""
-    batch = {"encode": len(passes[0].crops) / images, "encode_batched": float(encoder_batch)}
-    return [
-        StageTime(stage=stage, batch=batch.get(stage, 1.0), samples=[each.costs[stage] for each in passes])
-        for stage in passes[0].costs
-    ]

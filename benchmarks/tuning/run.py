@@ -21,13 +21,13 @@ from benchmarks.tuning.services import Services, as_tuned
 from benchmarks.tuning.settings import Bounds, Knob, Mode, Settings, knobs, read_settings
 from lnclip import running
 from lnclip.artifact import Artifact
-from lnclip.contract import ENCODER
+from lnclip.contract import DETECTOR, ENCODER
 from lnclip.engines import Crops
 from lnclip.errors import ConfigError
 from lnclip.publication import versions
 from server.environment import SERVING_ENV, installed_version
 from server.model_configs import config_file, load_config
-from server.repository import DETECTOR, SOURCE, check_servable, encoder_adapter, init_repository
+from server.repository import SOURCE, check_servable, encoder_adapter, init_repository
 from server.tuned import FILE
 
 PACKAGES = ("numpy", "grpcio", "protobuf", "tritonclient")

@@ -18,14 +18,14 @@ from benchmarks.serving.windows import Windowing
 from benchmarks.tuning.comparing import Sample
 from benchmarks.tuning.descent import UnmeasurableError
 from benchmarks.tuning.settings import Mode, Settings, as_tuning
-from lnclip.contract import ENCODER
+from lnclip.contract import DETECTOR, ENCODER
 from lnclip.engines import Crops, Floats, processor
 from lnclip.errors import LnclipError
 from lnclip.publication import versions
 from lnclip.running import RunningServer
 from server.asking import encode
 from server.embedded import StartOptions, start, stop
-from server.repository import DETECTOR, init_repository
+from server.repository import init_repository
 from server.tuned import FILE, Tuned
 
 START_S = 600.0

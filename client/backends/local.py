@@ -24,9 +24,10 @@ from client.backends.batching import Batching
 from client.backends.encoding import CropAnswers, Crops, encode_each, internal_error
 from client.backends.ensemble import scaled
 from client.backends.faces import CutImage, Cutting, Found, Model, cut, decode, judge
-from client.backends.repository import ALIGNER, DECODER, DETECTOR, aligner_spec, published_version, read_parameter
+from client.backends.repository import ALIGNER, DECODER, aligner_spec, published_version, read_parameter
 from client.calling import Parameters
 from lnclip.artifact import Artifact
+from lnclip.contract import DETECTOR
 from lnclip.detectors import load_detector
 from lnclip.engines import EncoderAnswer, OpenVinoRunner, finite_rows
 from lnclip.errors import ArtifactError

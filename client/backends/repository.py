@@ -11,7 +11,7 @@ from lnclip.errors import ArtifactError, SpecError
 from lnclip.publication import versions
 from lnclip.spec import PreprocessSpec
 
-DETECTOR, ALIGNER, DECODER = "face_detector", "face_aligner", "image_decoder"
+ALIGNER, DECODER = "face_aligner", "image_decoder"
 
 
 def published_version(repository: Path) -> Path:

@@ -26,7 +26,7 @@ from client.backends.faces import CutImage, Cutting, DecodedImage, Found, cut, d
 from client.backends.served_models import ServedModels
 from client.calling import CallError, Parameters
 from client.servers import Servers
-from lnclip.contract import BOXES, DETECTOR_ID, ENSEMBLE, LANDMARKS, LETTERBOX, SCORES
+from lnclip.contract import BOXES, DETECTOR, DETECTOR_ID, ENSEMBLE, LANDMARKS, LETTERBOX, SCORES
 from lnclip.detection import DETECTORS, Candidates
 from lnclip.errors import EngineError, ServerError
 from lnclip.identity import ContentId
@@ -34,7 +34,6 @@ from lnclip.intake import MAX_PIXELS
 from lnclip.scoring import RequestParameters, ServedModel
 from lnclip.spec import PreprocessSpec
 
-DETECTOR = "face_detector"
 DETECTOR_OUTPUTS = tuple(tensor.name for tensor in (BOXES, SCORES, LANDMARKS, DETECTOR_ID))
 
 MAX_FACES_CAP = 64

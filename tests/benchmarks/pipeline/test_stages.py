@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks.corpus import write_corpus
-from benchmarks.pipeline.stages import Stages, measure_stages
+from benchmarks.pipeline.served_stages import ServedStages, measure_stages
+from benchmarks.pipeline.stages import Stages
 from benchmarks.random_service import RandomModel, random_model
-from lnclip.errors import ArtifactError, ImageError, LnclipError
+from lnclip.errors import ArtifactError, LnclipError
 
 STAGES = {"decode", "detect", "align", "encode", "verdict", "encode_batched"}
 
@@ -39,6 +40,20 @@ def test_a_pass_scores_every_face_and_encodes_a_black_crop_where_there_is_none(
     assert found.crops.shape == (1 + 1 + 2, 224, 224, 3)
     assert not found.crops[0].any()
     assert found.crops[1:].any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.slow
+def test_the_serving_environment_computes_the_same(model: RandomModel, paths: list[Path]) -> None:
+    contents = [path.read_bytes() for path in paths]
+    with Stages(model.repository) as here, ServedStages(model.repository) as there:
+        ours, theirs = here.run(contents, 2), there.run(contents, 2)
+        assert theirs.costs.keys() == ours.costs.keys()
+        np.testing.assert_array_equal(theirs.crops, ours.crops)
+        for p_theirs, p_ours in zip(theirs.face_p_fake, ours.face_p_fake, strict=True):
+            np.testing.assert_allclose(p_theirs, p_ours, atol=1e-6)
+        with pytest.raises(LnclipError, match="not a JPEG"):
+            there.run([b"not a picture"])
+        assert len(there.run(contents).face_p_fake) == 3  # it goes on
 
 
 @pytest.mark.slow
@@ -91,13 +106,15 @@ def test_opencv_has_its_threads_back_afterwards(model: RandomModel) -> None:
 @pytest.mark.slow
 def test_a_file_that_is_no_image_is_an_error(model: RandomModel, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"not a picture")
-    with pytest.raises(ImageError, match="not a JPEG"):
+    with pytest.raises(LnclipError, match="not a JPEG"):
         measure_stages(model.repository, [tmp_path / "a.jpg"], 1)
 
 
 def test_a_repository_without_an_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no published encoder"):
         Stages(tmp_path)
+    with pytest.raises(LnclipError, match="no published encoder"), ServedStages(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("arguments", [([], 1, 8), ([Path(os.devnull)], 0, 8), ([Path(os.devnull)], 1, 0)])
