@@ -17,8 +17,8 @@ from export.report import onnx_file
 from export.spread import write_random_run
 from lnclip.architecture import KNOWN
 from lnclip.artifact import Precision
-from lnclip.contract import ENCODER
-from lnclip.detectors import load_detector
+from lnclip.contract import DETECTOR, ENCODER
+from lnclip.detectors import CARD, load_detector
 from lnclip.preprocess import cut_faces
 from lnclip.publication import versions
 from lnclip.running import RunningServer
@@ -51,10 +51,12 @@ def random_model(folder: Path, encoder: str, precisions: Sequence[Precision] = (
         precisions: to export; the first is served.
     """
     model = RandomModel(folder / "run", folder / "export", folder / "repository")
-    install_mtcnn(model.repository)
+    detector = model.repository / DETECTOR / "1"
+    if not (detector / CARD).is_file():
+        install_mtcnn(model.repository)
     if not (model.run / "model.json").is_file():
         spec = KNOWN[encoder].spec
-        crops = varied_crops(model.repository / "face_detector" / "1", spec)
+        crops = varied_crops(detector, spec)
         write_random_run(model.run, KNOWN[encoder], crops, spec=spec)
     if any(not (model.export / onnx_file(precision)).is_file() for precision in precisions):
         export_run(model.run, model.export, precisions)

@@ -60,6 +60,7 @@ class CropScorer:
         self.batch_size = batch_size
         self._encoder = encoder
         self._given_spec = spec
+        self._models: dict[tuple[str, float], dict[str, JsonValue]] = {}
 
     async def __aenter__(self) -> Self:
         """Connect, and learn what the encoder expects; a grey crop's answer says its spec id.
@@ -145,12 +146,6 @@ class CropScorer:
         if not (0 <= p_fake <= 1 and 0 <= threshold <= 1):
             message = f"the encoder answered p_fake {p_fake}, threshold {threshold}: not probabilities"
             return error_row(crop.facts, RowError(code="bad_answer", message=message), elapsed_ms)
-        model: dict[str, JsonValue] = {
-            "artifact_id": ContentId.from_words(outcome.artifact_id[0]).hex,
-            "spec_id": expected.hex,
-            "spec": json.loads(self._spec.model_dump_json()),
-            "threshold": threshold,
-        }
         return Row(
             **crop.facts._asdict(),
             status="ok",
@@ -162,6 +157,18 @@ class CropScorer:
             height=crop.size[1],
             warnings=crop.warnings,
             error=None,
-            model=model,
+            model=self._model(ContentId.from_words(outcome.artifact_id[0]).hex, threshold),
             elapsed_ms=elapsed_ms,
         )
+
+    def _model(self, artifact_id: str, threshold: float) -> dict[str, JsonValue]:
+        """One for all rows of the same model."""
+        key = (artifact_id, threshold)
+        if key not in self._models:
+            self._models[key] = {
+                "artifact_id": artifact_id,
+                "spec_id": self._spec.spec_id.hex,
+                "spec": json.loads(self._spec.model_dump_json()),
+                "threshold": threshold,
+            }
+        return self._models[key]

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from client.reading import ReadFile
 from client.rows import Row
 
-MOST = 8192
-"""Contents that are remembered, the latest: 30 MB."""
+MOST = 4096
+"""Contents that are remembered, the latest."""
 
 
 class KnownAnswers:

@@ -25,8 +25,11 @@ from server.run_folder import exclusive, forget, keep_previous_log, recorded, st
 
 log = logging.getLogger(__name__)
 
-PORT_ATTEMPTS = 5
+ATTEMPTS = 5
 """A free port may be taken by another process before tritonserver binds it."""
+
+ABORTED = "signal SIGABRT"
+"""tritonserver 2.51 now and then aborts as it starts right after another was killed (a boost lock in shared memory)."""
 
 STOP_S = EXIT_TIMEOUT_S + 15.0
 """A stopping server waits for work in flight, then unloads its models."""
@@ -65,8 +68,8 @@ def start(options: StartOptions) -> RunningServer:
         _make_room(options.run_dir)
         models = check_servable(options.repository, options.flavour)
         shared_memory.check(options.repository, models, options.flavour)
-        for attempt in range(1, PORT_ATTEMPTS + 1):
-            server = _attempt(options, models, last=attempt == PORT_ATTEMPTS)
+        for attempt in range(1, ATTEMPTS + 1):
+            server = _attempt(options, models, last=attempt == ATTEMPTS)
             if server is not None:
                 return server
     raise AssertionError("unreachable: the last attempt gives a server or raises")
@@ -113,7 +116,7 @@ def _make_room(run_dir: Path) -> None:
 
 
 def _attempt(options: StartOptions, models: list[str], *, last: bool) -> RunningServer | None:
-    """Start once; None when a free port was taken meanwhile and another attempt is worth it."""
+    """Start once; None when a free port was taken meanwhile, or it aborted, and another attempt is worth it."""
     ports = choose(Ports(options.http_port, options.grpc_port, options.metrics_port))
     run_dir = options.run_dir
     server_id, key = f"lnclip-{secrets.token_hex(8)}", secrets.token_urlsafe(24)
@@ -134,6 +137,9 @@ def _attempt(options: StartOptions, models: list[str], *, last: bool) -> Running
         quoted, taken = quote_log(run_dir), server_log.taken_port(log_file)
     if taken is not None and taken not in (options.http_port, options.grpc_port, options.metrics_port) and not last:
         log.warning("port %d was taken while the server started: trying others", taken)
+        return None
+    if ABORTED in problem and not last:
+        log.warning("tritonserver aborted while it started: trying again; %s", quoted)
         return None
     raise ServerError(f"tritonserver {problem}; {quoted}")
 

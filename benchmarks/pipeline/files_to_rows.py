@@ -123,7 +123,7 @@ def client_route(name: str, server: RunningServer, precision: Precision, way: Cl
         way: the ensemble, or two calls.
         rows: result file, written anew each time.
     """
-    options = ScoreOptions(way=way, policy=PATIENT)
+    options = ScoreOptions(way=way, policy=PATIENT, reuse_answers=False)
 
     def score(files: Sequence[Path]) -> ScoresByFile:
         job = ScoreRun(

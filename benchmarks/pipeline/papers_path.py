@@ -17,17 +17,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import open_clip.transformer
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from benchmarks.open_clip_tower import open_clip_tower
 from lnclip.artifact import Artifact, Identity
 from lnclip.detection import Floats, Pixels, choose_faces, letterbox
 from lnclip.detectors import load_detector
-from lnclip.errors import ConfigError
 from lnclip.scoring import RequestParameters
 
 TEMPLATE = ((0.34, 0.46), (0.66, 0.46), (0.50, 0.64), (0.37, 0.82), (0.63, 0.82))
@@ -116,22 +115,8 @@ def plain_network(identity: Identity, weights: dict[str, Tensor]) -> tuple[nn.Mo
     Raises:
         ConfigError: the encoder is no CLIP.
     """
-    shape = identity.encoder
-    if shape.family != "clip":
-        raise ConfigError(f"the papers' path here is open_clip's, and {shape.name} is no CLIP: --encoder ViT-L-14")
-    quick = identity.activation == "quick_gelu"
-    tower = open_clip.transformer.VisionTransformer(
-        image_size=identity.spec.input_px,
-        patch_size=shape.patch_px,
-        width=shape.width,
-        layers=shape.layers,
-        heads=shape.heads,
-        mlp_ratio=shape.mlp_ratio,
-        act_layer=open_clip.transformer.QuickGELU if quick else nn.GELU,
-        output_dim=shape.width,
-    )
-    tower.proj = None
-    head = nn.Linear(shape.width, 2)
+    tower = open_clip_tower(identity)
+    head = nn.Linear(identity.encoder.width, 2)
     for name, module in (("visual.", tower), ("head.", head)):
         module.load_state_dict(
             {key.removeprefix(name): value for key, value in weights.items() if key.startswith(name)}

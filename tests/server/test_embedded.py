@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -178,23 +177,6 @@ def test_a_given_port_is_used_and_a_taken_one_refused(sleeper_repository, run_di
     other = run_dir.with_name("other")
     with pytest.raises(ConfigError, match=f"port {chosen.grpc} is taken: give another --http-port"):
         start(StartOptions(sleeper_repository, run_dir=other, http_port=chosen.grpc))
-
-
-def test_a_free_port_lost_to_another_process_is_tried_again(sleeper_repository, run_dir, monkeypatch):
-    real, calls = ports.choose, []
-    with socket.socket() as thief:
-        thief.bind(("127.0.0.1", 0))
-        thief.listen()
-
-        def choose(wanted):
-            calls.append(wanted)
-            found = real(wanted)
-            return found._replace(http=thief.getsockname()[1]) if len(calls) == 1 else found
-
-        monkeypatch.setattr(embedded, "choose", choose)
-        server = start(StartOptions(sleeper_repository, run_dir=run_dir))
-    assert len(calls) == 2
-    assert sleep(server, 0) == 0
 
 
 def test_too_little_shared_memory_is_said_before_anything_starts(sleeper_repository, run_dir, monkeypatch):

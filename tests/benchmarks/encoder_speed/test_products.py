@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.encoder_speed.open_clip_network import _tower
 from benchmarks.encoder_speed.products import flop_per_image, products
+from benchmarks.open_clip_tower import open_clip_tower
 from lnclip.architecture import KNOWN
 from lnclip.artifact import Identity
 from lnclip.encoder import build_encoder
@@ -50,7 +50,7 @@ def test_shapes_at_batch_two_are_those_of_the_network():
 def test_torch_counts_the_same(is_last_whole):
     architecture = KNOWN["demo-4x192-p32"]
     identity = Identity(weights_sha256="0" * 64, encoder=architecture, activation="quick_gelu", spec=architecture.spec)
-    network = _tower(identity) if is_last_whole else build_encoder(identity).visual
+    network = open_clip_tower(identity) if is_last_whole else build_encoder(identity).visual
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         network.train()(torch.zeros(1, 3, 224, 224))  # in training, for attention's fast path is not counted
     assert counter.get_total_flops() == flop_per_image(architecture, 224, is_last_whole=is_last_whole)
