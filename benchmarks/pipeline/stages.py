@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.pipeline.costs import Clock, Cost, Stage
 from lnclip.allocation import keep_freed_memory
 from lnclip.artifact import Artifact
+from lnclip.blank_crops import BlankCropsSpared
 from lnclip.contract import DETECTOR, ENCODER
 from lnclip.detection import Floats, Pixels, choose_faces, letterbox
 from lnclip.detectors import load_detector
@@ -60,6 +61,7 @@ class Stages:
         self.artifact = Artifact.load(folder / "model.json")
         self.detector = load_detector(repository / DETECTOR / "1")
         self.runner = OpenVinoRunner(folder / "model.onnx", self.artifact.identity.precision)
+        self._encoder = BlankCropsSpared(self.runner)
         self._compiled_for: set[int] = set()
 
     def __enter__(self) -> Self:
@@ -83,8 +85,8 @@ class Stages:
 
         Args:
             images: whole files.
-            encoder_batch: crops in one call of ``encode_batched``, None to leave it out; its cost for one crop is
-                taken times the mean number of crops of an image.
+            encoder_batch: faces in one call of ``encode_batched``, None to leave it out; its cost for one face is
+                taken times the mean number of faces of an image. One image at least has one then.
 
         Raises:
             ImageError: a file is no image.
@@ -95,13 +97,14 @@ class Stages:
         answers = []
         for crops in batches:
             with clock.runs("encode"):
-                answers.append(self.runner.run(crops))
+                answers.append(self._encoder.run(crops))
         judged = [self._judge(answer, cut, clock) for answer, cut in zip(answers, faces, strict=True)]
         costs = {stage: clock.cost(stage, len(images)) for stage in clock.wall_s}
         pooled = np.concatenate(batches)
         if encoder_batch is not None:
-            encoded = self._encode_batched(pooled, encoder_batch, clock)
-            costs["encode_batched"] = clock.cost("encode_batched", encoded / (len(pooled) / len(images)))
+            shown = pooled[pooled.any(axis=(1, 2, 3))]
+            encoded = self._encode_batched(shown, encoder_batch, clock)
+            costs["encode_batched"] = clock.cost("encode_batched", encoded / (len(shown) / len(images)))
         return Pass(costs, pooled, judged)
 
     def _find_faces(self, image: bytes, clock: Clock) -> Faces:

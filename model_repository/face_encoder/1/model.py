@@ -7,6 +7,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from lnclip.artifact import Artifact
+from lnclip.blank_crops import BlankCropsSpared
 from lnclip.contract import ENCODER_OUTPUTS
 from lnclip.engine_threads import EngineThreads
 from lnclip.engines import EncoderAnswer, OpenVinoRunner, finite_rows
@@ -38,11 +39,12 @@ class TritonPythonModel:
         wanted = EngineThreads.parse(args["model_config"])
         self.runner = OpenVinoRunner(version / "model.onnx", identity.precision, **wanted._asdict())
         self.runner.__enter__()
+        self.encoder = BlankCropsSpared(self.runner)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response per request, in order."""
         crops = [pb_utils.get_input_tensor_by_name(request, "crops").as_numpy() for request in requests]
-        answer = self.runner.run(np.concatenate(crops))
+        answer = self.encoder.run(np.concatenate(crops))
         ends = np.cumsum([len(batch) for batch in crops])[:-1]
         return [_respond(EncoderAnswer(*part)) for part in zip(*(np.split(v, ends) for v in answer), strict=True)]
 
