@@ -27,7 +27,7 @@ class Page(NamedTuple):
     """None shows all."""
 
 
-PAGES = (Page(ROOT / "README.md", 8), Page(ROOT / "benchmarks" / "README.md", None))
+PAGES = (Page(ROOT / "README.md", 6), Page(ROOT / "benchmarks" / "README.md", None))
 
 
 class Shown(NamedTuple):
