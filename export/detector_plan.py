@@ -10,9 +10,9 @@ from export.engine import served_profile
 from export.engine_builders import Builder, Gpu, compute_capability, find_builder, find_gpu, make_logger
 from export.engine_manifest import EngineManifest
 from export.plan_building import PlanOptions, build, parse
+from lnclip.contract import DETECTOR
 from lnclip.identity import file_sha256
 from lnclip.retinaface_onnx import GRAPH
-from server.repository import DETECTOR
 
 PLAN = "model.plan"
 MANIFEST = "model.plan.json"
