@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import flags
+from benchmarks.records import RESULTS
 from lnclip.commands import run
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -37,7 +38,7 @@ def encoder(
     batch_sizes: Annotated[str, typer.Option(metavar="N,...", help="Crops in a call.")] = "1,8,32",
     rounds: flags.Rounds = 5,
     work: flags.Work = None,
-    out: flags.Records = flags.RESULTS,
+    out: flags.Records = RESULTS,
 ) -> None:
     """The encoder in every engine that is here: images/s, TFLOP/s and share of the machine's ceiling."""
     from benchmarks.encoder_speed.run import run_encoder
@@ -69,7 +70,7 @@ def serving(
     encoder: Annotated[
         str | None, typer.Option(help="Serve random weights of it; default: the server that runs from here.")
     ] = None,
-    out: flags.Records = flags.RESULTS,
+    out: flags.Records = RESULTS,
 ) -> None:
     """A server under load: throughput and latency as perf_analyzer measures them, split by model."""
     from benchmarks.random_service import random_service
@@ -104,7 +105,7 @@ def pipeline(
         str, typer.Option(metavar="N,...", help="Requests in flight at which the server may be saturated.")
     ] = "8,16",
     work: flags.Work = None,
-    out: flags.Records = flags.RESULTS,
+    out: flags.Records = RESULTS,
 ) -> None:
     """Files to rows: the service beside the papers' path, stage by stage, and what serving itself costs."""
     from benchmarks.pipeline.run import run_pipeline
@@ -123,7 +124,7 @@ def accuracy(
     weights: Annotated[
         Path | None, typer.Option("--run", help="It was exported from; default: runs/NAME beside exports/NAME.")
     ] = None,
-    out: flags.Records = flags.RESULTS,
+    out: flags.Records = RESULTS,
 ) -> None:
     """Every precision of an export against torch FP32: AUROC with its interval, worst difference of p_fake."""
     from benchmarks.accuracy.run import run_accuracy
@@ -139,7 +140,7 @@ def tune(
     mode: flags.HowToAsk = "images",
     budget_s: Annotated[float, typer.Option(min=1, help="For the search.")] = 1800.0,
     apply: Annotated[bool, typer.Option("--apply", help="Give the repository the settings that were found.")] = False,
-    out: flags.Records = flags.RESULTS,
+    out: flags.Records = RESULTS,
 ) -> None:
     """Search instance counts, batch, queue delay, threads and streams for the highest throughput here."""
     from benchmarks.tuning.run import run_tune
@@ -155,7 +156,7 @@ def training(
     rounds: flags.Rounds = 5,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps per turn.")] = 2,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile our encoder, as compile = true does.")] = False,
-    out: flags.Records = flags.RESULTS,
+    out: flags.Records = RESULTS,
 ) -> None:
     """LN-tuning: images/s and peak memory of ours, the papers' loop and full fine-tuning."""
     from benchmarks.training_loops import Setting
@@ -170,7 +171,7 @@ def client_overhead(
     *,
     images: Annotated[int, typer.Option(min=10, help="JPEGs of 1280x720, every file unique.")] = 1000,
     rounds: flags.Rounds = 3,
-    out: flags.Records = flags.RESULTS,
+    out: flags.Records = RESULTS,
 ) -> None:
     """The client: CPU time of its own for each image, with a server that answers at once."""
     from benchmarks.client_overhead import run
@@ -183,7 +184,7 @@ def client_memory(
     *,
     listed: Annotated[int, typer.Option(min=1, help="Paths that are listed.")] = 1_000_000,
     scored: Annotated[int, typer.Option(min=2, help="Files that a real server scores, half of them crops.")] = 50_000,
-    out: flags.Records = flags.RESULTS,
+    out: flags.Records = RESULTS,
 ) -> None:
     """The client: does its resident size stay flat?"""
     from benchmarks.client_memory import run_client_memory

@@ -8,14 +8,11 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 import typer
 
-from benchmarks.records import RESULTS
 from benchmarks.serving.measured import Load
 from benchmarks.serving.measuring import Mode, Target
 from lnclip.artifact import Precision
 from lnclip.errors import ConfigError
 from lnclip.running import RunningServer
-
-__all__ = ["RESULTS"]
 
 MOST_LOADS = 100
 

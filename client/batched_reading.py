@@ -59,10 +59,10 @@ def _deliver(turn: Iterable[_Wanted], reading: asyncio.Future[list[ReadFile]]) -
             each.file.cancel()
         return
     failure = reading.exception()
-    for each, file in zip(turn, [] if failure else reading.result(), strict=False):
-        if not each.file.done():
-            each.file.set_result(file)
-    if failure:
-        for each in turn:
-            if not each.file.done():
-                each.file.set_exception(failure)
+    for place, each in enumerate(turn):
+        if each.file.done():
+            continue
+        if failure is None:
+            each.file.set_result(reading.result()[place])
+        else:
+            each.file.set_exception(failure)
