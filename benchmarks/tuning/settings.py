@@ -24,6 +24,7 @@ class Settings(NamedTuple):
     decoder_instances: int
     detector_instances: int
     aligner_instances: int
+    encoder_instances: int
     encoder_batch: int | None
     """Crops that the dynamic batcher gathers, see ``ModelTuning.preferred_batch``; None: up to max_batch_size."""
 
@@ -51,6 +52,7 @@ class Knob(NamedTuple):
 
 
 ENCODER_KNOBS = (
+    Knob("encoder_instances", "encoder instances", ENCODER, "instances"),
     Knob("streams", "encoder streams", ENCODER, "streams"),
     Knob("threads", "encoder threads", ENCODER, "threads"),
     Knob("encoder_batch", "encoder batch", ENCODER, "preferred_batch"),
@@ -93,7 +95,8 @@ def ladder(field: str, bounds: Bounds) -> Sequence[int | None]:
         return [*(count for count in COUNTS if count < bounds.cores), None]
     if field == "streams":
         return [None, *(count for count in _powers(bounds.cores) if count > 1)]
-    return [count for count in COUNTS if count <= max(4, 2 * bounds.cores)]
+    most = bounds.cores if field == "encoder_instances" else max(4, 2 * bounds.cores)  # each encoder holds the weights
+    return [count for count in COUNTS if count <= most]
 
 
 def step(settings: Settings, field: str, direction: Direction, bounds: Bounds) -> Settings | None:
@@ -124,8 +127,9 @@ def read_settings(repository: Path, concurrency: int = 1) -> Settings:
         if knob.model:
             tuning = ModelTuning.of(load_config(config_file(repository / knob.model, "cpu")))
             found[knob.field] = getattr(tuning, knob.attribute)
-    for knob in IMAGE_KNOBS:
-        found[knob.field] = found[knob.field] or 1  # Triton's own default
+    for knob in KNOBS:
+        if knob.attribute == "instances":
+            found[knob.field] = found[knob.field] or 1  # Triton's own default
     found["queue_delay_us"] = found["queue_delay_us"] or 0
     return Settings(**found)  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ from benchmarks.tuning.run import fastest, find
 from benchmarks.tuning.settings import Bounds, Settings, knobs
 
 BOUNDS = Bounds(cores=8, max_batch=64, latency_limit_ms=100.0)
-START = Settings(2, 2, 2, None, 0, None, None, 4)
+START = Settings(2, 2, 2, 1, None, 0, None, None, 4)
 BEST = {"detector_instances": 6, "streams": 4}
 
 

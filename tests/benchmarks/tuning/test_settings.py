@@ -7,13 +7,14 @@ from server.repository import SOURCE, init_repository
 from server.tuned import FILE, ModelTuning, Tuned
 
 BOUNDS = Bounds(cores=8, max_batch=64, latency_limit_ms=10.0)
-SHIPPED = Settings(2, 2, 2, None, 0, None, None, 4)
+SHIPPED = Settings(2, 2, 2, 1, None, 0, None, None, 4)
 
 
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
         ("detector_instances", [1, 2, 3, 4, 6, 8, 12, 16]),
+        ("encoder_instances", [1, 2, 3, 4, 6, 8]),
         ("encoder_batch", [1, 2, 4, 8, 16, 32, None]),
         ("queue_delay_us", [0, 500, 1000, 2000, 5000]),
         ("threads", [1, 2, 3, 4, 6, None]),
@@ -60,6 +61,7 @@ def test_crops_turn_the_encoder_s_knobs_alone_and_an_old_adapter_no_threads():
     assert {knob.model for knob in knobs("crops")} == {"face_encoder", ""}
     assert len(knobs("images")) == len(Settings._fields)
     assert {knob.field for knob in knobs("crops", has_threads=False)} == {
+        "encoder_instances",
         "encoder_batch",
         "queue_delay_us",
         "concurrency",
@@ -74,7 +76,7 @@ def test_committed_configs_leave_the_engine_and_the_batch_alone():
 
 def test_settings_go_through_tuned_json_and_come_back_from_the_served_configs(tmp_path):
     committed = read_settings(SOURCE, concurrency=8)
-    wanted = Settings(3, 4, 1, 16, 500, 2, 2, 8)
+    wanted = Settings(3, 4, 1, 2, 16, 500, 2, 2, 8)
     tuned = Tuned(record="r.json", processor="p", cores=1, models=as_tuning(wanted, committed))
     (tmp_path / FILE).write_text(tuned.text())
     init_repository(tmp_path)

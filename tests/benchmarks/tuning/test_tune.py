@@ -55,7 +55,7 @@ def contents(folder: Path) -> dict:
 def test_a_candidate_is_served_with_its_settings_and_its_batches_are_no_larger(services, repository):
     before = contents(repository)
     settings = read_settings(repository)._replace(
-        detector_instances=1, encoder_batch=2, threads=1, streams=2, concurrency=8
+        detector_instances=1, encoder_instances=2, encoder_batch=2, threads=1, streams=2, concurrency=8
     )
     found = services.measure(settings)
     assert found.images_per_s > 0
@@ -65,6 +65,7 @@ def test_a_candidate_is_served_with_its_settings_and_its_batches_are_no_larger(s
     with grpcclient.InferenceServerClient(service.server.grpc_url) as client:
         headers = {f"triton-grpc-protocol-{KEY_HEADER}": service.server.key}
         config = client.get_model_config("face_encoder", headers=headers, client_timeout=20).config
+    assert [group.count for group in config.instance_group] == [2]
     assert list(config.dynamic_batching.preferred_batch_size) == [2]
     assert {name: each.string_value for name, each in config.parameters.items()} == {"threads": "1", "streams": "2"}
     assert contents(repository) == before, "a candidate's repository is its own"
@@ -166,7 +167,7 @@ def test_without_a_winner_or_without_apply_the_repository_stays(copy, tmp_path, 
 
 
 def test_rows_say_what_was_measured_and_why_not():
-    settings = Settings(2, 2, 2, None, 0, None, None, 4)
+    settings = Settings(2, 2, 2, 1, None, 0, None, None, 4)
     final = Trial(settings, settings._replace(streams=2), [Pair(sample(10.0), sample(12.5))] * 2, True, "better")
     failed = Trial(settings, settings._replace(threads=1), [], False, "face_encoder | did not load " * 9)
     found = Found([(settings, sample(10.0))], [failed, final], final, 100.0)
