@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from export.publishing import PublishOptions, publish
 from export.report import onnx_file
 from export.spread import write_random_run
 from lnclip.architecture import KNOWN
-from lnclip.artifact import Precision
+from lnclip.artifact import Artifact, Precision
 from lnclip.contract import DETECTOR, ENCODER
 from lnclip.detectors import CARD, load_detector
 from lnclip.preprocess import cut_faces
@@ -24,7 +24,7 @@ from lnclip.publication import versions
 from lnclip.running import RunningServer
 from lnclip.spec import PreprocessSpec
 from server.embedded import StartOptions, start, stop
-from server.repository import init_repository
+from server.repository import has_encoder_adapter, init_repository
 from training.data.demo_data import photograph_pixels
 from training.data.faces import find_faces
 
@@ -43,12 +43,13 @@ class RandomModel(NamedTuple):
 def random_model(folder: Path, encoder: str, precisions: Sequence[Precision] = ("fp32",)) -> RandomModel:
     """Weights that nobody trained, exported and published in the first precision, with MTCNN beside them.
 
-    What an earlier call left in the folder is taken as it is: with ViT-L/14 it takes minutes to make.
+    Weights and graphs that an earlier call left are taken as they are: with ViT-L/14 they take minutes to make. After a
+    change to how graphs are made, remove the folder. What serves them is brought up to date.
 
     Args:
         folder: to make, or made by an earlier call.
         encoder: of ``lnclip.architecture.KNOWN``.
-        precisions: to export; the first is served.
+        precisions: to export, beside those that are there; the first is served.
     """
     model = RandomModel(folder / "run", folder / "export", folder / "repository")
     detector = model.repository / DETECTOR / "1"
@@ -58,14 +59,37 @@ def random_model(folder: Path, encoder: str, precisions: Sequence[Precision] = (
         spec = KNOWN[encoder].spec
         crops = varied_crops(detector, spec)
         write_random_run(model.run, KNOWN[encoder], crops, spec=spec)
-    if any(not (model.export / onnx_file(precision)).is_file() for precision in precisions):
-        export_run(model.run, model.export, precisions)
-    if not versions(model.repository / ENCODER):
-        init_repository(model.repository)
-        publish(
-            model.export, model.repository, precision=precisions[0], options=PublishOptions(run_dir=folder / ".run")
-        )
+    there = [precision for precision in get_args(Precision) if (model.export / onnx_file(precision)).is_file()]
+    if set(precisions) - set(there):
+        export_run(model.run, model.export, list(dict.fromkeys([*there, *precisions])))  # which replaces the folder
+    serve_from(model.repository, model.export, precisions[0])
     return model
+
+
+def serve_from(repository: Path, export: Path, precision: Precision) -> None:
+    """Bring a repository up to date: its configs and models, and what it serves.
+
+    Args:
+        repository: made if need be; no server runs on it.
+        export: published into it if it serves another precision, or with another adapter than today's.
+        precision: to serve.
+
+    Raises:
+        PublishError: the export lacks it, or it fails its check here.
+    """
+    if not (repository / DETECTOR / "1" / CARD).is_file():
+        install_mtcnn(repository)
+    init_repository(repository)
+    if served_precision(repository) != precision or not has_encoder_adapter(repository):
+        publish(export, repository, precision=precision, options=PublishOptions(run_dir=repository / ".run"))
+
+
+def served_precision(repository: Path) -> Precision | None:
+    """Of the newest published encoder; None where there is none."""
+    published = versions(repository / ENCODER)
+    if not published:
+        return None
+    return Artifact.load(repository / ENCODER / str(published[-1]) / "model.json").identity.precision
 
 
 @contextmanager

@@ -30,6 +30,13 @@ def encoder_adapter() -> Path:
     return SOURCE / ENCODER / "1" / "model.py"
 
 
+def has_encoder_adapter(repository: Path) -> bool:
+    """Whether the newest published encoder has the adapter of today: a version keeps the one that it came with."""
+    published = versions(repository / ENCODER)
+    adapter = repository / ENCODER / str(published[-1]) / "model.py" if published else None
+    return adapter is not None and adapter.is_file() and adapter.read_bytes() == encoder_adapter().read_bytes()
+
+
 def init_repository(repository: Path, artifact: Artifact | None = None, *, source: Path = SOURCE) -> None:
     """Make or refresh a repository; run again, it changes nothing.
 

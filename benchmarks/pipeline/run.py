@@ -22,8 +22,9 @@ from benchmarks.pipeline.papers_path import MAX_FACES_CAP, PapersPath
 from benchmarks.pipeline.plot import plot
 from benchmarks.pipeline.served import Served, serving
 from benchmarks.pipeline.served_stages import measure_stages
-from benchmarks.pipeline.shares import Share, measure_added, measure_crops_share, measure_ensemble_share
-from benchmarks.pipeline.tables import cpu_parts, routes_table, stages_table
+from benchmarks.pipeline.share import Share
+from benchmarks.pipeline.shares import measure_added, measure_crops_share, measure_ensemble_share
+from benchmarks.pipeline.tables import cpu_parts, routes_table, shares_table, stages_table
 from benchmarks.pipeline.turns import Settings
 from benchmarks.random_service import random_service
 from benchmarks.records import RESULTS, Figure, write_record
@@ -95,7 +96,7 @@ def run_pipeline(
         f"stages and shares with {found.precision}"
     )
     tables = (routes_table(found.results, found.not_here), stages_table(found.stages, found.parts))
-    text = "\n\n".join((caption, *tables, hop_table(found.hops)))
+    text = "\n\n".join((caption, *tables, shares_table(found.shares), hop_table(found.hops)))
     asked = {"encoder": encoder, "images": images, "rounds": rounds, "precisions": list(precisions)}
     path = write_record(
         "pipeline",
@@ -116,7 +117,7 @@ def recorded(found: Findings) -> dict[str, object]:
         "not_here": found.not_here,
         "stages": [{**asdict(stage), "samples": [c._asdict() for c in stage.samples]} for stage in found.stages],
         "cpu_ms_parts": found.parts,
-        "shares": [share._asdict() for share in found.shares],
+        "shares": [share.recorded() for share in found.shares],
         "hops": [hop._asdict() for hop in found.hops],
         "samples": {name: [turn._asdict() for turn in turns] for name, turns in found.routes.turns.items()},
     }

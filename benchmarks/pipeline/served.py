@@ -9,18 +9,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.random_service import RandomModel, random_model
-from export.face_detector import install_mtcnn
-from export.publishing import PublishOptions, publish
+from benchmarks.random_service import RandomModel, random_model, serve_from, served_precision
 from export.report import onnx_file
-from lnclip.artifact import Artifact, Precision
-from lnclip.contract import ENCODER
+from lnclip.artifact import Precision
 from lnclip.engines import supports_bf16
 from lnclip.errors import LnclipError, SetupError
-from lnclip.publication import versions
 from lnclip.running import RunningServer
 from server.embedded import StartOptions, start, stop
-from server.repository import init_repository
 
 log = logging.getLogger(__name__)
 
@@ -73,21 +68,11 @@ def published(model: RandomModel, precision: Precision) -> Path:
     Raises:
         PublishError: the export lacks it, or it fails its check here.
     """
-    if _newest(model.repository) == precision:
+    if served_precision(model.repository) == precision:
         return model.repository
     repository = model.repository.with_name(f"repository.{precision}")
-    if _newest(repository) != precision:
-        install_mtcnn(repository)
-        init_repository(repository)
-        publish(model.export, repository, precision=precision, options=PublishOptions(run_dir=repository / ".run"))
+    serve_from(repository, model.export, precision)
     return repository
-
-
-def _newest(repository: Path) -> Precision | None:
-    published_versions = versions(repository / ENCODER)
-    if not published_versions:
-        return None
-    return Artifact.load(repository / ENCODER / str(published_versions[-1]) / "model.json").identity.precision
 
 
 def _cannot(export: Path, precision: Precision) -> str:

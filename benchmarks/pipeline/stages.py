@@ -48,6 +48,11 @@ class Pass(NamedTuple):
     """(F,) for every image: what the server must answer too."""
 
 
+def not_black(crops: Pixels) -> Pixels:
+    """Those of (N, S, S, 3) crops that show something."""
+    return crops[crops.any(axis=(1, 2, 3))]
+
+
 class Stages:
     """A repository's detector, spec and encoder, loaded here. ``with Stages(repository) as stages``."""
 
@@ -102,7 +107,7 @@ class Stages:
         costs = {stage: clock.cost(stage, len(images)) for stage in clock.wall_s}
         pooled = np.concatenate(batches)
         if encoder_batch is not None:
-            shown = pooled[pooled.any(axis=(1, 2, 3))]
+            shown = not_black(pooled)
             encoded = self._encode_batched(shown, encoder_batch, clock)
             costs["encode_batched"] = clock.cost("encode_batched", encoded / (len(shown) / len(images)))
         return Pass(costs, pooled, judged)

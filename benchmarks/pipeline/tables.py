@@ -1,4 +1,4 @@
-"""What `benchmarks pipeline` prints: the routes, and where the CPU time of one image goes."""
+"""What `benchmarks pipeline` prints: the routes, where the CPU time of one image goes, and the shares."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.pipeline.costs import SATURATED, StageTime
 from benchmarks.pipeline.files_to_rows import Result
+from benchmarks.pipeline.share import Share
 from benchmarks.records import table
 from lnclip.artifact import Precision
 
@@ -67,3 +68,18 @@ def stages_table(stages: Sequence[StageTime], parts: Mapping[str, float]) -> str
     ]
     rest = (REST, "-", "-", "-", f"{parts[REST]:.2f}", f"{parts[REST] / whole:.0%}")
     return table(("one image", "batch", "wall ms", "min..max", "CPU ms", "of the ensemble's CPU"), [*rows, rest])
+
+
+def shares_table(shares: Sequence[Share]) -> str:
+    """Every figure with its rounds, and how many of those had a server whose windows did not agree."""
+    rows = [
+        (
+            share.aim.name,
+            share.aim.shown(share.value),
+            "..".join(share.aim.shown(edge(share.samples)) for edge in (min, max)),
+            str(len(share.samples)),
+            str(share.unstable),
+        )
+        for share in shares
+    ]
+    return table(("", "median", "min..max", "rounds", "unstable"), rows)

@@ -27,14 +27,14 @@ class Settings:
     """How the shares are measured."""
 
     rounds: int = 3
-    windowing: Windowing = field(default_factory=lambda: Windowing(max_trials=4))
+    windowing: Windowing = field(default_factory=lambda: Windowing(max_trials=3))
     concurrencies: Sequence[int] = (8, 16)
     """Requests in flight: each is tried once, the rounds use the one that gave the highest throughput."""
 
     batch_sizes: Sequence[int] = (1, 8)
     """Of the encoder alone."""
 
-    turn_s: float = 5.0
+    turn_s: float = 20.0
     """How long the encoder alone works in its turn, at least, at each batch size."""
 
     repeats: int = 30
@@ -68,7 +68,11 @@ def under_load(target: Target, load: Load, payloads: Sequence[bytes], settings: 
 
 
 def saturate(target: Target, payloads: Sequence[bytes], settings: Settings) -> dict[Load, Measurement]:
-    """The server at each of the concurrencies, the one with the highest throughput first."""
+    """The server at each of the concurrencies, the one with the highest throughput first.
+
+    Raises:
+        ServerError: as ``under_load``.
+    """
     tried = {}
     for value in settings.concurrencies:
         load = Load("concurrency", value)
@@ -89,6 +93,22 @@ def alone_per_s(runner: Runner, crops: Pixels, batch: int, turn_s: float) -> flo
         runner.run(filled[encoded // batch % 2])
         encoded += batch
     return encoded / passed_s
+
+
+def steady_per_s(measurement: Measurement, cycle: int) -> float:
+    """Answers per second, counted from one answer to another a whole number of cycles later.
+
+    Answers come in bursts, a batch at a time, and a window's edges lie anywhere between two of them: over its length a
+    burst more or less would count as throughput. Where there is no whole cycle, the window must do.
+
+    Args:
+        measurement: with its answers.
+        cycle: answers after which the same requests are outstanding again.
+    """
+    count = (len(measurement.answered_s) - 1) // cycle * cycle
+    if count < 1:
+        return measurement.throughput
+    return float(count / (measurement.answered_s[count] - measurement.answered_s[0]))
 
 
 def encoder_batch(measurement: Measurement) -> float:

@@ -84,6 +84,9 @@ class Measurement:
     latencies_us: Floats
     """(R,) of answered requests, from their intended start, in order of completion."""
 
+    answered_s: Floats
+    """(R,) when each of them was answered, ascending; time.monotonic, seconds."""
+
     marshal_us: float
     """Mean."""
 
@@ -98,7 +101,7 @@ class Measurement:
     """CPU seconds of the load generator, all its processes, per second."""
 
     server_cores: float
-    """The same of tritonserver and its stubs; 0 where its process is not known."""
+    """The same of tritonserver and its stubs; NaN where its process is not known."""
 
     model: ModelSplit
     """Of the model that was called."""

@@ -53,7 +53,7 @@ class Target:
     """Both ``host:port``."""
 
     pid: int | None
-    """Of tritonserver; None: its CPU time is not known and stays 0."""
+    """Of tritonserver; None: its CPU time is not known."""
 
     mode: Mode
     """Whole images for the ensemble, or crops for the encoder, one in a request."""
@@ -177,7 +177,7 @@ def _wait(generator: Generator, begun_s: float, least: int, windowing: Windowing
 def _mark(generator: Generator, target: Target) -> _Mark:
     """Now, with everything that ended before."""
     statistics, time_s = read_statistics(target.http_url), time.monotonic()
-    server_cpu_s = cpu_s(target.pid) if target.pid is not None else 0.0
+    server_cpu_s = cpu_s(target.pid) if target.pid is not None else math.nan
     client_cpu_s = time.process_time() + sum(map(cpu_s, generator.pids))
     generator.collect(time_s)
     return _Mark(time_s, generator.arrived, statistics, client_cpu_s, server_cpu_s)
@@ -203,6 +203,7 @@ def _merge(trials: Sequence[_Trial], load: Load, windowing: Windowing, models: S
         windows=[trial.window for trial in trials],
         duration_s=duration_s,
         latencies_us=np.array(latencies_us(exchanges)),
+        answered_s=np.array([exchange.answered_s for exchange in answered]),
         marshal_us=float(np.mean([each.marshal_s for each in answered]) * 1e6) if answered else 0.0,
         faces=sum(exchange.num_faces for exchange in answered),
         errors=Counter(exchange.error for exchange in exchanges if exchange.error),

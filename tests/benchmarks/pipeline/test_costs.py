@@ -26,7 +26,8 @@ def split(name: str, *parts_us: float) -> ModelSplit:
 def one_in_flight(latencies_ms: list[float], model: ModelSplit, steps: list[ModelSplit]) -> Measurement:
     return Measurement(
         load=Load("concurrency", 1), is_stable=True, windows=[Window(10.0, len(latencies_ms), 0.0)], duration_s=10.0,
-        latencies_us=np.array(latencies_ms) * 1000, marshal_us=0.0, faces=len(latencies_ms), errors={},
+        latencies_us=np.array(latencies_ms) * 1000,
+        answered_s=np.zeros(len(latencies_ms)), marshal_us=0.0, faces=len(latencies_ms), errors={},
         delayed_share=0.0, client_cores=0.1, server_cores=0.9, model=model, steps=steps,
     )  # fmt: skip
 

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.pipeline.costs import Cost, StageTime
 from benchmarks.pipeline.files_to_rows import Result
-from benchmarks.pipeline.tables import REST, cpu_parts, routes_table, stages_table
+from benchmarks.pipeline.share import Aim, Share
+from benchmarks.pipeline.tables import REST, cpu_parts, routes_table, shares_table, stages_table
 
 CPU_MS = {"decode": [5, 4, 9], "detect": [50, 50, 50], "align": [3, 3, 3], "encode": [90, 90, 90],
           "encode_batched": [40, 44, 30], "verdict": [0, 1, 2]}  # fmt: skip
@@ -34,3 +35,14 @@ def test_a_precision_that_is_not_here_is_a_row_with_its_reason():
     text = routes_table([row], {"bf16": "this processor has no bf16"})
     assert "not here: this processor has no bf16" in text
     assert len({line.count("|") for line in text.splitlines()}) == 1
+
+
+def test_a_share_whose_rounds_did_not_settle_says_so():
+    text = shares_table([Share(Aim("part", 0.95), [0.97, 0.93, 0.96], 2, {})])
+    assert [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]] == [
+        "part",
+        "96.0%",
+        "93.0%..97.0%",
+        "3",
+        "2",
+    ]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks.pipeline import turns
-from benchmarks.pipeline.turns import Settings, alone_per_s, described, encoder_batch, in_turn, saturate, under_load
+from benchmarks.pipeline.turns import (
+    Settings,
+    alone_per_s,
+    described,
+    encoder_batch,
+    in_turn,
+    saturate,
+    steady_per_s,
+    under_load,
+)
 from benchmarks.serving.measured import Load, Measurement, ModelSplit
 from benchmarks.serving.measuring import Target
 from lnclip.errors import ServerError
@@ -18,7 +29,8 @@ def measurement(per_s: float, errors: dict[str, int] | None = None) -> Measureme
     encoder = ModelSplit("face_encoder", 10, 0, 60, 8, 0, 0, 0, 0, 0)
     return Measurement(
         load=Load("concurrency", 1), is_stable=False, windows=[], duration_s=2.0,
-        latencies_us=np.full(int(2 * per_s), 3000.0), marshal_us=0.0, faces=7, errors=errors or {},
+        latencies_us=np.full(int(2 * per_s), 3000.0),
+        answered_s=np.linspace(0, 2, int(2 * per_s)), marshal_us=0.0, faces=7, errors=errors or {},
         delayed_share=0.0, client_cores=0.1, server_cores=1.5, model=encoder, steps=[],
     )  # fmt: skip
 
@@ -61,6 +73,19 @@ def test_a_throughput_with_failures_is_none(monkeypatch: pytest.MonkeyPatch, ans
     monkeypatch.setattr(turns, "measure", lambda *_: answered)
     with pytest.raises(ServerError, match="localhost:1 answered"):
         under_load(TARGET, Load("concurrency", 1), [b""], Settings())
+
+
+def test_a_burst_more_or_less_at_a_windows_edge_changes_no_rate() -> None:
+    """Batches of 4 every 2 s are 2 a second, wherever the window begins and ends."""
+    for bursts in (6, 7):
+        answered_s = np.repeat(2.0 * np.arange(bursts), 4) + np.tile([0.0, 0.001, 0.002, 0.003], bursts)
+        found = replace(measurement(5.0), answered_s=answered_s, latencies_us=answered_s, duration_s=12.5)
+        assert steady_per_s(found, 8) == pytest.approx(2.0)
+    assert found.throughput == pytest.approx(28 / 12.5)
+
+
+def test_answers_that_fill_no_cycle_count_over_the_window() -> None:
+    assert steady_per_s(measurement(5.0), 16) == 5.0
 
 
 def test_the_mean_batch_is_crops_over_executions() -> None:

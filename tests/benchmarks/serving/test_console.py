@@ -35,6 +35,7 @@ def measured(
         windows=[Window(0.25, 2, 2500.0)] * 2,
         duration_s=duration_s,
         latencies_us=np.array(latencies_us),
+        answered_s=np.zeros(len(latencies_us)),
         marshal_us=40.7,
         faces=6,
         errors=errors or {},

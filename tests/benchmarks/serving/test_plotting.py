@@ -20,6 +20,7 @@ def measurement(latencies_us: list[float], steps: list[ModelSplit], model: Model
         windows=[],
         duration_s=1.0,
         latencies_us=np.array(latencies_us),
+        answered_s=np.zeros(len(latencies_us)),
         marshal_us=10.0,
         faces=2,
         errors={},
