@@ -49,6 +49,7 @@ def encoder(
 @app.command(
     epilog="Examples: python -m benchmarks serving --concurrency-range 1:16:5 "
     "\n\npython -m benchmarks serving --request-rate-range 5:20:5 --mode crops"
+    "\n\npython -m benchmarks serving --url gpu1:8001 --concurrency-range 16:64:16"
 )
 def serving(
     *,
@@ -67,16 +68,20 @@ def serving(
         int | None, typer.Option(min=1, max=99, help="Latency that must be stable; default: the mean.")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write perf_analyzer's CSV there.")] = None,
+    url: flags.Url = None,
+    http_url: flags.HttpUrl = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Serve random weights of it; default: the server that runs from here.")
+        str | None, typer.Option(help="In place of a server that runs: start one on random weights of it.")
     ] = None,
     out: flags.Records = RESULTS,
 ) -> None:
     """A server under load: throughput and latency as perf_analyzer measures them, split by model."""
     from benchmarks.random_service import random_service
     from benchmarks.serving.run import run_serving
+    from benchmarks.serving.served import embedded, given, of_this_machine
     from benchmarks.serving.windows import Windowing
 
+    flags.check_one_server(encoder, url, http_url)
     if concurrency_range is None and request_rate_range is None:
         concurrency_range = "1:16:5"
     loads = [*flags.loads("concurrency", concurrency_range), *flags.loads("request_rate", request_rate_range)]
@@ -87,11 +92,11 @@ def serving(
         percentile=percentile,
     )
     if encoder is None:
-        typer.echo(run_serving(None, loads, mode, windowing, csv, out))
+        served = embedded(mode) if url is None else given(url, http_url, mode)
+        typer.echo(run_serving(served, loads, windowing, csv, out))
         return
     with random_service(flags.work_of(encoder), encoder) as server:
-        target = flags.target(server, mode)
-        typer.echo(run_serving(target, loads, mode, windowing, csv, out, repository=server.repository))
+        typer.echo(run_serving(of_this_machine(server, "random", mode), loads, windowing, csv, out))
 
 
 @app.command()

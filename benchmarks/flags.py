@@ -9,10 +9,9 @@ import numpy as np
 import typer
 
 from benchmarks.serving.measured import Load
-from benchmarks.serving.measuring import Mode, Target
+from benchmarks.serving.measuring import Mode
 from lnclip.artifact import Precision
 from lnclip.errors import ConfigError
-from lnclip.running import RunningServer
 
 MOST_LOADS = 100
 
@@ -21,6 +20,14 @@ Rounds = Annotated[int, typer.Option(min=1, help="How often each takes its turn.
 Work = Annotated[Path | None, typer.Option(help="Folder of the random model; default: build/benchmarks/ENCODER.")]
 Records = Annotated[Path, typer.Option(help="Folder of the records.")]
 HowToAsk = Annotated[Mode, typer.Option(help="images: the ensemble; crops: the encoder alone.")]
+Url = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Triton's gRPC address; default: the server running from here."),
+]
+HttpUrl = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Its HTTP address, for statistics; default: the port before --url's."),
+]
 
 
 def work_of(encoder: str) -> Path:
@@ -72,6 +79,13 @@ def loads(kind: Literal["concurrency", "request_rate"], text: str | None) -> lis
     return [Load(kind, float(value)) for value in values]
 
 
-def target(server: RunningServer, mode: Mode) -> Target:
-    """A server of this machine."""
-    return Target(grpc_url=server.grpc_url, http_url=server.http_url, pid=server.pid, mode=mode)
+def check_one_server(encoder: str | None, url: str | None, http_url: str | None) -> None:
+    """Flags that name the server to measure must name one.
+
+    Raises:
+        ConfigError: they contradict each other.
+    """
+    if encoder is not None and url is not None:
+        raise ConfigError("--url measures a server that runs, --encoder starts one: give one of them")
+    if http_url is not None and url is None:
+        raise ConfigError("--http-url says where the server at --url has its statistics: give --url too")

@@ -63,7 +63,10 @@ def start(options: StartOptions) -> RunningServer:
             message ends with the log's reasons and nothing is left running.
     """
     if options.flavour != "cpu":
-        raise ConfigError("the embedded server has Python models only: --flavour cpu here, server/Dockerfile for GPUs")
+        raise ConfigError(
+            "the embedded server is for CPUs: --flavour cpu here. A GPU needs NVIDIA's Triton image "
+            "on the repository that `python -m export publish --flavour gpu` made"
+        )
     with exclusive(options.run_dir):
         _make_room(options.run_dir)
         models = check_servable(options.repository, options.flavour)

@@ -10,6 +10,7 @@ Source: perf_analyzer 2.51.0, src/{inference_profiler,perf_analyzer,report_write
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -171,7 +172,8 @@ def _own_lines(measurement: Measurement) -> Iterator[str]:
     yield f"    Rejected: {rejected(measurement)}, other errors: {failed(measurement)}{named}"
     if measurement.load.kind == "request_rate":
         yield f"    Sent more than 1 ms late: {measurement.delayed_share * 100:.2f} %"
-    yield f"    CPU: load generator {measurement.client_cores:.2f} cores, server {measurement.server_cores:.2f} cores"
+    server = "-" if math.isnan(measurement.server_cores) else f"{measurement.server_cores:.2f} cores"
+    yield f"    CPU: load generator {measurement.client_cores:.2f} cores, server {server}"
 
 
 def _their_cells(measurement: Measurement) -> list[str]:
@@ -203,7 +205,7 @@ def _our_cells(measurement: Measurement) -> list[str]:
         str(failed(measurement)),
         f"{measurement.delayed_share:.4f}",
         f"{measurement.client_cores:.3f}",
-        f"{measurement.server_cores:.3f}",
+        "" if math.isnan(measurement.server_cores) else f"{measurement.server_cores:.3f}",
     ]
 
 

@@ -40,10 +40,14 @@ def encoder_side_px(http_url: str) -> int:
     """Side of the crops that the served encoder takes.
 
     Raises:
-        ServerError: nobody answers, or it has no encoder.
+        ServerError: nobody answers, it has no encoder, or one that reads something else.
     """
     answer = ask(http_url, f"/v2/models/{ENCODER}")
     if answer is None or answer.status != 200:
         said = "nobody answers" if answer is None else answer.body[:200].decode(errors="replace")
         raise ServerError(f"the server at {http_url} does not describe {ENCODER}: {said}")
-    return int(json.loads(answer.body)["inputs"][0]["shape"][1])
+    try:
+        _, side_px, _, _ = json.loads(answer.body)["inputs"][0]["shape"]
+        return int(side_px)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ServerError(f"{ENCODER} at {http_url} reads no crops (B, S, S, 3): it is not of this project") from error

@@ -26,6 +26,7 @@ def measured(
     duration_s: float = 0.5,
     errors: dict[str, int] | None = None,
     delayed_share: float = 0.0,
+    server_cores: float = 1.5,
     model: ModelSplit = ENSEMBLE,
     steps: list[ModelSplit] = STEPS,
 ) -> Measurement:
@@ -41,7 +42,7 @@ def measured(
         errors=errors or {},
         delayed_share=delayed_share,
         client_cores=0.125,
-        server_cores=1.5,
+        server_cores=server_cores,
         model=model,
         steps=steps,
     )
@@ -125,6 +126,13 @@ def test_a_measurement_without_answers_is_printed(tmp_path: Path) -> None:
     assert "nan" not in block + closing_list([nothing])
     write_csv(tmp_path / "o.csv", [nothing])
     assert "nan" not in (tmp_path / "o.csv").read_text()
+
+
+def test_the_cpu_of_a_server_elsewhere_is_not_known_rather_than_none(tmp_path: Path) -> None:
+    elsewhere = measured(server_cores=float("nan"))
+    assert console_block(elsewhere).endswith("CPU: load generator 0.12 cores, server -\n")
+    write_csv(tmp_path / "o.csv", [elsewhere])
+    assert read(tmp_path / "o.csv")[0]["Server Cores"] == ""
 
 
 def test_the_closing_list_is_perf_analyzers() -> None:
