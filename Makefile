@@ -33,7 +33,7 @@ setup: ## Make .venv and .venv-triton from the pinned files (up to 3 minutes, th
 lock: setup ## Pin requirements.txt and server/requirements.txt anew from pyproject.toml and server/requirements.in
 	$(PY) -m server.lock $(ARGS)
 
-demo: setup ## Media, training, export, Triton, scores and a report, on CPU without downloads (5 minutes)
+demo: setup ## Media, training, export, Triton, scores and a report, on CPU; downloads set-up's packages alone (5 minutes)
 	$(PY) -m benchmarks demo $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(ARGS)
 
 test: setup ## All tests, JOBS=2 files at a time; make test ARGS='-m "not slow"' for the quick ones

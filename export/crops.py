@@ -26,6 +26,10 @@ Crops = NDArray[np.uint8]
 NUM_FACES, NUM_TEXTURES = 48, 16
 """Of the demo's crops."""
 
+NUM_COMPARED = 1200
+"""Crops of an index that engines are compared on, at most: enough for the AUROC to be judged (``ranking``), and with
+ViT-L/14 a crop takes seconds of a processor in each of three engines."""
+
 NUM_CALIBRATION = 300
 """Crops that INT8 is calibrated on. Source: NNCF's default subset size."""
 
@@ -51,7 +55,7 @@ class ParityCrops:
     """N crops, and what is known of them."""
 
     source: str
-    """Where they come from: "demo", or the index's path."""
+    """Where they come from: "demo", or the index's path and, where not all were read, how many of how many."""
 
     crops: Crops
     """(N, S, S, 3) RGB."""
@@ -73,14 +77,38 @@ class ParityCrops:
 
 
 def read_crops(index: Path, spec: PreprocessSpec) -> ParityCrops:
-    """The aligned crops of an index, fitted to the network's input, and the adversarial ones.
+    """Aligned crops of an index, fitted to the network's input, and the adversarial ones.
+
+    Of more than ``NUM_COMPARED`` rows so many are read, always the same: see ``_chosen``.
 
     Args:
         index: CSV with path (relative to it), label, and optionally kind.
         spec: S and the resize filter.
 
     Raises:
-        ConfigError: the index or a crop in it cannot be used.
+        ConfigError: the index or a crop that is read cannot be used.
+    """
+    rows = _read_rows(index)
+    chosen = _chosen([row["label"] for row in rows])
+    source = str(index) if len(chosen) == len(rows) else f"{index}: {len(chosen)} of {len(rows)}"
+    crops, names = [], []
+    labels: list[str | None] = []
+    for row in (rows[number] for number in chosen):
+        try:
+            frame = read_image((index.parent / row["path"]).read_bytes())
+        except (OSError, ImageError) as error:
+            raise ConfigError(f"{index}: {row['path']} cannot be read: {error}") from error
+        crops.append(fit_input(frame.pixels, spec))
+        names.append(row["path"])
+        labels.append(row["label"])
+    return _with_adversarial(source, crops, names, labels, spec.input_px)
+
+
+def _read_rows(index: Path) -> list[dict[str, str]]:
+    """All rows of an index, none of its files.
+
+    Raises:
+        ConfigError: it cannot be read, or a row is no labelled crop.
     """
     try:
         with index.open(newline="", encoding="utf-8") as file:
@@ -89,7 +117,6 @@ def read_crops(index: Path, spec: PreprocessSpec) -> ParityCrops:
         raise ConfigError(f"{index} cannot be read: {error}") from error
     if not rows or not {"path", "label"} <= rows[0].keys():
         raise ConfigError(f"{index} must be a CSV with the columns path,label and at least one row")
-    crops, names, labels = [], [], []
     for row in rows:
         if row.get("kind", "crop") not in ("crop", ""):
             raise ConfigError(
@@ -97,14 +124,21 @@ def read_crops(index: Path, spec: PreprocessSpec) -> ParityCrops:
             )
         if row["label"] not in ("real", "fake"):
             raise ConfigError(f"{index}: the label of {row['path']} is {row['label']!r}, must be real or fake")
-        try:
-            frame = read_image((index.parent / row["path"]).read_bytes())
-        except (OSError, ImageError) as error:
-            raise ConfigError(f"{index}: {row['path']} cannot be read: {error}") from error
-        crops.append(fit_input(frame.pixels, spec))
-        names.append(row["path"])
-        labels.append(row["label"])
-    return _with_adversarial(str(index), crops, names, labels, spec.input_px)
+    return rows
+
+
+def _chosen(labels: list[str]) -> list[int]:
+    """At most ``NUM_COMPARED`` rows in their order, evenly from those of each label, both in proportion."""
+    if len(labels) <= NUM_COMPARED:
+        return list(range(len(labels)))
+    is_fake = np.array([label == "fake" for label in labels])
+    num_fake = round(NUM_COMPARED * is_fake.mean())
+    if 0 < is_fake.sum() < len(labels):
+        num_fake = min(max(num_fake, 1), NUM_COMPARED - 1)
+    chosen: list[int] = []
+    for rows, count in ((np.flatnonzero(is_fake), num_fake), (np.flatnonzero(~is_fake), NUM_COMPARED - num_fake)):
+        chosen += rows[np.linspace(0, len(rows) - 1, count).round().astype(int)].tolist()
+    return sorted(chosen)
 
 
 def demo_crops(spec: PreprocessSpec, *, seed: int = 0) -> ParityCrops:

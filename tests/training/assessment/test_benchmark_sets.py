@@ -10,6 +10,7 @@ from lnclip.evaluation_table import summary
 from lnclip.index import Item, read_index, write_index
 from training.assessment.benchmark_sets import Benchmark, find_benchmarks, read_benchmarks
 from training.assessment.evaluation import evaluate
+from training.data.faceforensics import METHODS, write_video_indices
 
 FOURTEEN = ["CDF", "CDFv3", "DFD", "DFDC", "FSh", "UADFV", "DFDM", "FFIW", "DSv1", "DSv2", "KoDF", "FAVC", "PGF"]
 FOURTEEN += ["IDForge"]
@@ -50,6 +51,8 @@ def test_there_are_the_papers_fourteen_and_the_training_set_counts_in_no_mean() 
         ("FF", "FaceShifter", "excluded"),
         ("FF", "NeuralTextures", "fake"),
         ("FF", "FS", "fake"),
+        ("FF", "youtube", "real"),
+        ("FSh", "youtube", "real"),
         ("FSh", "FSh", "fake"),
         ("KoDF", "adversarial", "excluded"),
         ("KoDF", "audio-driven", "fake"),
@@ -98,6 +101,30 @@ def test_an_index_beside_is_read_in_place_of_the_tree(tmp_path: Path) -> None:
     [(origin, items)] = found.items.items()
     assert origin == tmp_path / "One" / "index.csv"
     assert [(item.dataset, item.label) for item in items] == [("One", "real")] * 2 + [("One", "fake")] * 2
+
+
+def test_crops_of_our_own_listing_of_faceforensics_have_their_reals(tmp_path: Path) -> None:
+    for source in ("youtube", *METHODS, "FaceShifter"):
+        kind = "original_sequences" if source == "youtube" else "manipulated_sequences"
+        videos = tmp_path / kind / source / "c23" / "videos"
+        videos.mkdir(parents=True)
+        for name in ("000", "001") if source == "youtube" else ("000_001", "001_000"):
+            (videos / f"{name}.mp4").touch()
+    (tmp_path / "splits").mkdir()
+    for split in ("train", "val", "test"):
+        (tmp_path / "splits" / f"{split}.json").write_text('[["000", "001"]]')
+    *_, test, faceshifter = write_video_indices(tmp_path, tmp_path / "splits", tmp_path / "listed")
+    for folder, listed in (("FF", test), ("FSh", faceshifter)):
+        (tmp_path / "sets" / folder).mkdir(parents=True)
+        crops = [item._replace(kind="crop") for item in read_index(listed, "video")]  # as prepare carries them over
+        write_index(tmp_path / "sets" / folder / "index.csv", crops)
+    found = find_benchmarks(tmp_path / "sets", read_benchmarks())
+    counts = {path.parent.name: [item.label for item in items] for path, items in found.items.items()}
+    assert {name: (each.count("real"), each.count("fake")) for name, each in counts.items()} == {
+        "FF": (2, 8),
+        "FSh": (2, 2),
+    }
+    assert not [note for note in found.notes if "left out" in note]
 
 
 def test_an_index_that_contradicts_the_composition_is_an_error(tmp_path: Path) -> None:
