@@ -37,7 +37,7 @@ python -m client score photos/ --local --out rows.jsonl
 
 python -m client score /shared/photos --ray auto --ray-workers 8 --out /shared/rows.parquet
 
-Exit status: 0 all scored, 1 some files failed (their rows say why), 2 nothing was done, 130 interrupted."""
+Exit status: 0 all scored, 1 some files failed (their rows say why), 2 an error (see stderr), 130 or 143 interrupted."""
 
 
 @app.command(epilog=SCORE_EXAMPLES)

@@ -145,7 +145,7 @@ class CropsReport(BaseModel):
     model_config = FROZEN
 
     source: str
-    """"demo" or the index's path."""
+    """"demo", or the index's path and how many of its crops."""
 
     count: int
     std_p: float
