@@ -199,7 +199,7 @@ def client_memory(
 
 @app.command()
 def readme() -> None:
-    """Bring the tables of figures in README.md and benchmarks/README.md up to date with the newest records."""
+    """Bring the figures in README.md and benchmarks/README.md, and the plan in docs/OPERATIONS.md, up to date."""
     from benchmarks.readme_table import write_tables
 
     typer.echo(write_tables())

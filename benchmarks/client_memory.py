@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,14 +14,19 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.random_service import random_service
-from benchmarks.records import table, write_record
+from benchmarks.records import Figure, table, write_record
 from lnclip.errors import LnclipError
 from training.data.demo_data import photograph_pixels
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Plot
 
 LIMIT_MB = 400
+"""Resident size that the client may reach at any moment, whatever the number of files."""
+
+FLAT = 0.05
+"""Growth of the resident size, second quarter of a run to its last, that still counts as none."""
+
 SIDE_PX = 256
 SAMPLE_S = 0.5
 PACKAGES = ("numpy", "tritonclient", "grpcio", "pyarrow", "pydantic")
@@ -56,7 +61,7 @@ def run_client_memory(num_listed: int, num_scored: int, out: Path) -> str:
     """Watch the client at work and keep a record; the table.
 
     Args:
-        num_listed: paths in a text list, in a table and in a folder tree of empty files.
+        num_listed: paths in a text list, and again in a CSV table.
         num_scored: files that a real server scores, half of them ready crops.
         out: folder of the records.
 
@@ -72,9 +77,28 @@ def run_client_memory(num_listed: int, num_scored: int, out: Path) -> str:
         for each in grown
     ]
     text = table(columns, rows)
+    figure = judged(grown, LIMIT_MB)
     record = {"limit_mb": LIMIT_MB, "samples": [each._asdict() for each in grown]}
-    write_record("client_memory", record, text, _plot(grown), packages=PACKAGES, folder=out)
+    write_record("client_memory", record, text, _plot(grown), packages=PACKAGES, folder=out, figures=[figure])
     return text
+
+
+def judged(grown: Sequence[Growth], limit_mb: float) -> Figure:
+    """The peak of all stages, and what the one that grew most grew by; both must be within their limits.
+
+    Args:
+        grown: every stage of one run, at least one.
+        limit_mb: for the peak.
+    """
+    growth = max(last / second - 1 for second, last in (each.quarters_mb for each in grown))
+    peak_mb = max(each.peak_mb for each in grown)
+    scored = sum(each.inputs for each in grown if each.what.startswith("scoring"))
+    return Figure(
+        f"client memory while scoring {scored:,} files",
+        f"{peak_mb:.0f} MB at most, {growth:+.1%} from second to last quarter",
+        f"at most {limit_mb:g} MB, flat in the number of files",
+        growth <= FLAT and peak_mb <= limit_mb,
+    )
 
 
 def _list_paths(folder: Path, num_paths: int) -> Iterator[Growth]:
@@ -109,7 +133,7 @@ def _write_photographs(folder: Path, number: int) -> None:
 
 
 def _watch(what: str, inputs: int, command: list[str]) -> Growth:
-    """Run a command and look at its resident size every second.
+    """Run a command and look at its resident size every ``SAMPLE_S``.
 
     Raises:
         LnclipError: it failed.
@@ -131,13 +155,13 @@ def _megabytes(status: str, name: str) -> float:
     return next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith(f"{name}:"))
 
 
-def _plot(grown: list[Growth]) -> Figure:
+def _plot(grown: list[Growth]) -> Plot:
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure: Figure
+    figure: Plot
     figure, axes = plt.subplots(figsize=(7, 3.2))
     for each in grown:
         axes.plot(np.linspace(0, 100, len(each.resident_mb)), each.resident_mb, label=f"{each.what} ({each.inputs:,})")

@@ -1,8 +1,7 @@
 """What one GPU would take, computed from stated figures: bytes, FLOP, rates, cores. Nothing here is measured on a GPU.
 
-Whoever calls brings the processor times (``benchmarks pipeline`` measures them in process) and an
-assumed matmul ceiling; every answer reads "if the ceiling is so much, then". FLOP count a
-multiply-add as two. The encoder and the detector share the GPU, so their times add up.
+Every answer reads "if the matmul ceiling is so much, then". FLOP count a multiply-add as two. The encoder and
+the detector share the GPU, so their times add up. docs/OPERATIONS.md shows ``plan_table`` of the numbers below.
 """
 
 from __future__ import annotations
@@ -61,18 +60,26 @@ class CpuTimes(NamedTuple):
     decode: float
     """An image: file to frame and letterbox (image_decoder)."""
 
-    choose: float
-    """An image: suppression and choice of faces (face_aligner)."""
-
-    cut: float
-    """A face: warp, resize, flags (face_aligner)."""
+    align: float
+    """A face: suppression and choice, warp, resize, flags (face_aligner); an image's choice is taken for each face."""
 
     transport: float
     """An image: what tritonserver and its Python processes add, face_verdict among it."""
 
     def per_image(self, faces: float) -> float:
         """All of it."""
-        return self.decode + self.choose + faces * self.cut + self.transport
+        return self.decode + faces * self.align + self.transport
+
+
+ONE_FACE = Work(faces=1, flop_per_face=156_385_771_520)
+"""The exported ViT-L/14. Source: ``flop_per_image`` of results/2026-11-22_encoder_2.json."""
+
+CPU_TIMES = CpuTimes(decode=7.9, align=5.1, transport=5.4)
+"""Of a 1280x720 JPEG with one face, on an AMD EPYC. Source: results/2026-11-22_pipeline.md, the models' own work and
+what the ensemble adds to one request."""
+
+CEILINGS_TFLOPS = (400, 500, 600, 700)
+"""That an H100 may show in FP16; its data sheet says 989."""
 
 
 class Rates(NamedTuple):
@@ -150,7 +157,7 @@ def make_plan(work: Work, cpu: CpuTimes, rates: Rates) -> Plan:
     images_per_s = 1 / gpu_s
     to_gpu, from_gpu = crossing_bytes(work)
     decoders = _processes(images_per_s, cpu.decode)
-    aligners = _processes(images_per_s, cpu.choose + work.faces * cpu.cut)
+    aligners = _processes(images_per_s, work.faces * cpu.align)
     frames = FRAMES_PER_INSTANCE * work.max_megapixels * 3e6
     return Plan(
         images_per_s=images_per_s,

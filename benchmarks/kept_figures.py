@@ -2,16 +2,22 @@
 
 ``training``, ``client`` and ``client_memory`` were recorded before records named their figures. Records
 are never changed, so theirs are derived here, from the rows and samples they hold.
+
+Of each claim the newest figures count: a run of another encoder, precision or mode hides nothing.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from benchmarks.records import RESULTS, Figure
+from benchmarks.encoder_speed.targets import TARGETED
+from benchmarks.records import RESULTS, Figure, computed_by
+from lnclip.architecture import KNOWN
+from lnclip.artifact import Precision
 from lnclip.errors import LnclipError
 
 ORDER = (
@@ -27,8 +33,11 @@ ORDER = (
 )
 """Of the benchmarks in a table; others follow by name."""
 
-FLAT = 0.05
-"""Growth of the resident size, second quarter of a run to its last, that still counts as none."""
+NAMES = frozenset({*KNOWN, *get_args(Precision), "images", "crops"})
+"""Words of a figure that tell two claims apart wherever they stand: encoders, precisions, modes."""
+
+NAMELESS = ("ready crops through the server", "whole ensemble", "accuracy of")
+"""Begin the figures that left it to their record's settings which encoder they are of."""
 
 Content = dict[str, Any]
 
@@ -52,60 +61,96 @@ class Record(NamedTuple):
         return str(self.content["utc"])
 
     @property
-    def machine(self) -> str:
-        """The GPU where there is one, else the processor and its cores."""
-        found = self.content["machine"]
-        return str(found["gpu"] or f"{found['processor']}, {found['cores']} cores")
-
-    @property
     def figures(self) -> list[Figure]:
         """The most important first; none when it has none to show."""
-        if "figures" in self.content:
-            return [Figure(**each) for each in self.content["figures"]]
+        if "figures" in self.content:  # the first ones did not say what computed them: the GPU where there was one
+            device = "cuda" if self.content["machine"]["gpu"] else "cpu"
+            return [_named(Figure(**{"device": device, **each}), self.content) for each in self.content["figures"]]
         derive = DERIVED.get(self.benchmark)
         return derive(self.content) if derive else []
 
 
-def newest_records(folder: Path = RESULTS) -> list[Record]:
-    """The last record of each benchmark, on a GPU and without one, in the order of ``ORDER``.
+class Shown(NamedTuple):
+    """One figure of one record: a row of a table."""
 
-    A GPU's figures do not replace a processor's: they answer another question.
+    record: Record
+    figure: Figure
+
+    @property
+    def machine(self) -> str:
+        """What computed it."""
+        return computed_by(self.figure, self.record.content["machine"])
+
+    @property
+    def claim(self) -> tuple[object, ...]:
+        """What it is a figure of: the newest record that says anything of a claim says all of it.
+
+        Its words up to the first comma, and the names among the others: what else they say, such as the
+        load of the best throughput, may change from run to run. A GPU's figures do not replace a processor's.
+        """
+        gpu = self.record.content["machine"]["gpu"] if self.figure.device == "cuda" else None
+        return self.record.benchmark, gpu, self.figure.what.partition(",")[0], _names(self.figure)
+
+    @property
+    def is_of_another_encoder(self) -> bool:
+        """Whether it names one, and not the one that the targets are for."""
+        return bool(_names(self.figure) & (KNOWN.keys() - {TARGETED}))
+
+
+def newest_figures(folder: Path = RESULTS) -> list[Shown]:
+    """The last figures of each claim, in the order of ``ORDER``.
 
     Raises:
         LnclipError: a file in the folder is no record.
     """
-    newest: dict[tuple[str, str | None], Record] = {}
-    for path in sorted(folder.glob("*.json")):
-        record = _read(path)
-        key = (record.benchmark, record.content["machine"]["gpu"])
-        if key not in newest or newest[key].utc <= record.utc:
-            newest[key] = record
-    return sorted(newest.values(), key=_place)
+    records = sorted(map(_read, folder.glob("*.json")), key=lambda record: (record.utc, record.path))
+    everything = [Shown(record, figure) for record in records for figure in record.figures]
+    newest = {shown.claim: shown.record.path for shown in everything}
+    return sorted((shown for shown in everything if newest[shown.claim] == shown.record.path), key=_place)
 
 
 def _read(path: Path) -> Record:
     try:
         record = Record(path, json.loads(path.read_bytes()))
-        _ = record.benchmark, record.utc, record.machine, record.figures
+        _ = record.benchmark, record.utc, record.content["machine"]["gpu"]
+        _ = [Shown(record, figure).machine for figure in record.figures]
     except (ValueError, KeyError, TypeError) as error:
         raise LnclipError(f"{path} is no record of a benchmark: {error!r}") from error
     return record
 
 
-def _place(record: Record) -> tuple[int, str, str]:
-    name = record.benchmark
-    return ORDER.index(name) if name in ORDER else len(ORDER), name, record.machine
+def _place(shown: Shown) -> tuple[int, str, str, bool]:
+    name = shown.record.benchmark
+    return ORDER.index(name) if name in ORDER else len(ORDER), name, shown.machine, shown.is_of_another_encoder
+
+
+def _names(figure: Figure) -> frozenset[str]:
+    return NAMES.intersection(re.findall(r"[\w-]+", figure.what))
+
+
+def _named(figure: Figure, content: Content) -> Figure:
+    """With its encoder, and the precision that was served, where its words do not name them but its settings do."""
+    if not figure.what.startswith(NAMELESS) or _names(figure) & KNOWN.keys():
+        return figure
+    settings = content["settings"]
+    served = [each for each in settings.get("precisions", ()) if each not in content["not_here"]]
+    return figure._replace(what=f"{figure.what}, {' '.join([settings['encoder'], *served[:1]])}")
 
 
 def _training(content: Content) -> list[Figure]:
-    """Ours against the papers' loop and against full fine-tuning; no figure is required."""
+    """Ours against the papers' loop and against full fine-tuning, on the GPU where there is one; none is required."""
+    device: Literal["cpu", "cuda"] = "cuda" if content["machine"]["gpu"] else "cpu"
     rows = {row["variant"]: row for row in content["rows"]}
     settings = content["settings"]
     what = f"LN-tuning {settings['encoder']}, batch {settings['batch_size']}, against"
     share = rows["ours"]["peak_gib"] / rows["full"]["peak_gib"]
     return [
-        Figure(f"{what} the papers' loop", f"{rows['papers']['ratio']:.2f}x images/s"),
-        Figure(f"{what} full fine-tuning", f"{rows['full']['ratio']:.2f}x images/s, {share:.0%} of the memory"),
+        Figure(f"{what} the papers' loop", f"{rows['papers']['ratio']:.2f}x images/s", device=device),
+        Figure(
+            f"{what} full fine-tuning",
+            f"{rows['full']['ratio']:.2f}x images/s, {share:.0%} of the memory",
+            device=device,
+        ),
     ]
 
 
@@ -120,15 +165,9 @@ def _client(content: Content) -> list[Figure]:
 
 
 def _client_memory(content: Content) -> list[Figure]:
-    """The peak of all stages, and what the one that grew most grew by."""
-    from benchmarks.client_memory import Growth
+    from benchmarks.client_memory import Growth, judged
 
-    grown = [Growth(**sample) for sample in content["samples"]]
-    growth = max(last / second - 1 for second, last in (each.quarters_mb for each in grown))
-    scored = sum(each.inputs for each in grown if each.what.startswith("scoring"))
-    what = f"client memory while scoring {scored:,} files"
-    figure = f"{max(each.peak_mb for each in grown):.0f} MB at most, {growth:+.1%} from second to last quarter"
-    return [Figure(what, figure, "flat in the number of files", growth <= FLAT)]
+    return [judged([Growth(**sample) for sample in content["samples"]], content["limit_mb"])]
 
 
 DERIVED: dict[str, Callable[[Content], list[Figure]]] = {

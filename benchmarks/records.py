@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lnclip.engines import processor
 
@@ -38,9 +38,12 @@ class Figure(NamedTuple):
     met: bool | None = None
     """None where nothing is required, or where this run could not show it."""
 
+    device: Literal["cpu", "cuda"] = "cpu"
+    """What computed it: the processor, whatever else the machine has, or its GPU."""
+
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on: processor, cores, memory, GPU."""
+    """What the figures were measured on: processor, cores, memory, and a GPU that they may or may not be of."""
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -66,6 +69,16 @@ def figure_cells(figure: Figure) -> tuple[str, str, str, str]:
     """A row under ``FIGURE_COLUMNS``."""
     words = [each.replace("|", "\\|") for each in figure[:3]]
     return words[0], words[1], words[2], {None: "-", True: "yes", False: "**no**"}[figure.met]
+
+
+def computed_by(figure: Figure, on: Mapping[str, object]) -> str:
+    """Whose figure it is: the GPU, or the processor and its cores.
+
+    Args:
+        figure: of a record.
+        on: the record's ``machine()``.
+    """
+    return str(on["gpu"]) if figure.device == "cuda" else f"{on['processor']}, {on['cores']} cores"
 
 
 def _version(package: str) -> str | None:
@@ -104,7 +117,7 @@ def write_record(
 
     from training.provenance import git_revision
 
-    now = datetime.now(UTC)
+    now, on = datetime.now(UTC), machine()
     stem, number = f"{now:%Y-%m-%d}_{name}", 1
     folder.mkdir(parents=True, exist_ok=True)
     while (folder / f"{stem}.json").exists():
@@ -113,18 +126,19 @@ def write_record(
     kept = {
         "benchmark": name,
         "utc": now.isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": on,
         "versions": {package: _version(package) for package in packages},
         "git_revision": git_revision(),
         **record,
     }
     if figures:
         kept["figures"] = [{**each._asdict(), "met": None if each.met is None else bool(each.met)} for each in figures]
-        text = f"{table(FIGURE_COLUMNS, [figure_cells(each) for each in figures])}\n\n{text}"
+        rows = [(*figure_cells(each), computed_by(each, on)) for each in figures]
+        text = f"{table((*FIGURE_COLUMNS, 'machine'), rows)}\n\n{text}"
     content = json.dumps(kept, indent=2, allow_nan=False) + "\n"  # before the first file: all three or none
     figure.savefig(folder / f"{stem}.png", dpi=120, bbox_inches="tight")
     plt.close(figure)
-    heading = ", ".join(f"{key} {value}" for key, value in machine().items() if value is not None)
+    heading = ", ".join(f"{key} {value}" for key, value in on.items() if value is not None)
     (folder / f"{stem}.md").write_text(f"# {name}, {now:%Y-%m-%d}\n\n{heading}\n\n{text}\n", encoding="utf-8")
     path = folder / f"{stem}.json"
     path.write_text(content, encoding="utf-8")

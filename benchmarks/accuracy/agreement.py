@@ -162,8 +162,8 @@ def power(agreements: Sequence[Agreement], crops: Labelled) -> str:
     return f"**Provisional**: {counted}; they {shown}; {why}. In its stead rank correlation is judged."
 
 
-def figure(agreement: Agreement, num_crops: int) -> Figure:
-    """The row of one precision in README's table."""
+def figure(agreement: Agreement, num_crops: int, encoder: str, engine: str) -> Figure:
+    """The row of one precision in README's table; ``engine`` is whose answers these are."""
     limits, ends = LIMITS[agreement.precision], agreement.difference_interval
     found, wanted = [f"dp at most {agreement.max_dp:.1e}"], list[str]()
     if limits.max_dp < 1:
@@ -174,5 +174,5 @@ def figure(agreement: Agreement, num_crops: int) -> Figure:
             found.append(f"rank correlation {agreement.ranking.spearman:.5f} (provisional)")
         else:
             found.append(f"AUROC {agreement.auroc_difference:+.4f} ({ends[0]:+.4f}..{ends[1]:+.4f})")
-    what = f"accuracy of {agreement.precision} against torch FP32, {num_crops:,} crops"
+    what = f"accuracy of {agreement.precision} against torch FP32, {encoder}, {engine}, {num_crops:,} crops"
     return Figure(what, ", ".join(found), ", ".join(wanted), agreement.met)

@@ -42,7 +42,7 @@ SERVED: dict[Precision, tuple[Kind, ...]] = {
     "fp16": ("emulated",),
     "int8": ("OpenVINO",),
 }
-"""What can run each graph without a GPU; the first is the one whose figures count."""
+"""What can run each graph without a GPU; the first is the one whose figures count where TensorRT did not answer."""
 
 
 class Answering(Protocol):

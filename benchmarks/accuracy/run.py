@@ -89,7 +89,7 @@ def run_accuracy(exports: Path, index: Path, *, run: Path | None = None, out: Pa
         plot_agreements({way.name: (each, measured.scores[way] - reference) for way, each in agreements.items()}),
         packages=PACKAGES,
         folder=out,
-        figures=_figures(agreements, len(items)),
+        figures=_figures(agreements, len(items), identity.encoder.name),
     )
     return f"{caption}\n{text}\n{path}"
 
@@ -143,12 +143,19 @@ def _timed(engine: Answering, items: list[Item], identity: Identity) -> Floats:
     return p_fake
 
 
-def _figures(agreements: Mapping[Candidate, Agreement], num_crops: int) -> list[Figure]:
-    """One of each precision: its first engine's."""
-    leading: dict[Precision, Agreement] = {}
-    for way, agreement in agreements.items():
-        leading.setdefault(way.precision, agreement)
-    return [figure(agreement, num_crops) for agreement in leading.values()]
+def _figures(agreements: Mapping[Candidate, Agreement], num_crops: int, encoder: str) -> list[Figure]:
+    """One of each precision: TensorRT's where it answered, for it is what a GPU serves, else its first engine's."""
+    leading: dict[Precision, Candidate] = {}
+    for way in agreements:
+        if way.kind == "TensorRT":
+            leading[way.precision] = way
+        leading.setdefault(way.precision, way)
+    return [
+        figure(agreements[way], num_crops, encoder, way.kind)._replace(
+            device="cuda" if way.kind == "TensorRT" else "cpu"
+        )
+        for way in leading.values()
+    ]
 
 
 def _rows(agreements: Mapping[Candidate, Agreement], measured: Measured) -> list[tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from benchmarks.tuning.settings import Settings
 
@@ -65,13 +65,15 @@ class Trial(NamedTuple):
 
 
 def gains(pairs: Sequence[Pair], limit_ms: float) -> list[float]:
-    """Each round's ratio, above 1 where the candidate is better.
-
-    Of throughputs while the incumbent keeps the latency limit; of latencies while it does not.
-    """
-    if keeps(limit_ms, [pair.incumbent for pair in pairs]):
+    """Each round's ratio, above 1 where the candidate is better, of what ``compared`` says."""
+    if compared(pairs, limit_ms) == "images/s":
         return [pair.candidate.images_per_s / pair.incumbent.images_per_s for pair in pairs]
     return [pair.incumbent.p99_ms / pair.candidate.p99_ms for pair in pairs]
+
+
+def compared(pairs: Sequence[Pair], limit_ms: float) -> Literal["images/s", "p99 latency"]:
+    """Throughputs while the incumbent keeps the latency limit, latencies while it does not."""
+    return "images/s" if keeps(limit_ms, [pair.incumbent for pair in pairs]) else "p99 latency"
 
 
 def keeps(limit_ms: float, samples: Sequence[Sample]) -> bool:

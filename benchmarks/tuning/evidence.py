@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.records import table
-from benchmarks.tuning.comparing import Sample, Trial, gains, lower_bound
+from benchmarks.tuning.comparing import Sample, Trial, compared, gains, lower_bound
 from benchmarks.tuning.settings import KNOBS, Settings, change, describe
 
 if TYPE_CHECKING:
@@ -41,6 +41,20 @@ class Found(NamedTuple):
         """Tuned against before, median of the last comparison; 1 when nothing won."""
         return statistics.median(gains(self.final.pairs, self.limit_ms)) if self.final.accepted else 1.0
 
+    @property
+    def gain(self) -> str:
+        """The ratio in words, with what it is of."""
+        if not self.final.accepted:
+            return "nothing better was found"
+        if compared(self.final.pairs, self.limit_ms) == "images/s":
+            return f"{self.ratio:.2f}x images/s"
+        return f"p99 latency divided by {self.ratio:.2f}"
+
+    @property
+    def changes_server(self) -> bool:
+        """Whether a setting of the server won, and not the load alone."""
+        return self.tuned._replace(concurrency=self.final.incumbent.concurrency) != self.final.incumbent
+
 
 def tables(found: Found, note: str) -> str:
     """The settings, and how they were found."""
@@ -66,6 +80,7 @@ def trial_cells(trial: Trial, limit_ms: float) -> tuple[str, ...]:
     if not trial.pairs:
         return tried, "-", "-", "-", "-", "-", outcome.replace("|", "/")
     ratios = gains(trial.pairs, limit_ms)
+    of = "" if compared(trial.pairs, limit_ms) == "images/s" else " of p99"
     speeds, latencies = (
         [statistics.median(getattr(getattr(pair, side), name) for pair in trial.pairs) for side in SIDES]
         for name in ("images_per_s", "p99_ms")
@@ -74,7 +89,7 @@ def trial_cells(trial: Trial, limit_ms: float) -> tuple[str, ...]:
         tried,
         f"{speeds[0]:.2f} -> {speeds[1]:.2f}",
         f"{latencies[0]:.0f} -> {latencies[1]:.0f}",
-        f"{statistics.median(ratios):.3f}",
+        f"{statistics.median(ratios):.3f}{of}",
         f"{min(ratios):.2f}..{max(ratios):.2f}",
         f"{lower_bound(ratios):.3f}" if len(ratios) > 1 else "-",
         outcome.replace("|", "/"),
@@ -87,6 +102,7 @@ def rows(found: Found) -> dict[str, object]:
         "before": found.final.incumbent._asdict(),
         "tuned": found.tuned._asdict(),
         "ratio": found.ratio,
+        "gain": found.gain,
         "loads": [{**settings._asdict(), **each._asdict()} for settings, each in found.loads],
         "trials": [_trial(trial, found.limit_ms) for trial in found.trials],
     }

@@ -27,7 +27,7 @@ from lnclip.errors import ConfigError
 from lnclip.publication import versions
 from server.environment import SERVING_ENV, installed_version
 from server.model_configs import config_file, load_config
-from server.repository import SOURCE, check_servable, encoder_adapter, init_repository
+from server.repository import SOURCE, check_servable, has_encoder_adapter, init_repository
 from server.tuned import FILE
 
 PACKAGES = ("numpy", "grpcio", "protobuf", "tritonclient")
@@ -118,7 +118,7 @@ def run_tune(
     goal.check()
     encoder = load_config(config_file(repository / ENCODER, "cpu"))
     bounds = Bounds(len(os.sched_getaffinity(0)), encoder.max_batch_size, latency_limit_ms)
-    turned = knobs(mode, has_threads=reads_threads(repository))
+    turned = knobs(mode, has_threads=has_encoder_adapter(repository))
     with tempfile.TemporaryDirectory(prefix="lnclip-tune-") as folder, _services(goal, Path(folder)) as services:
         search = Search(
             measure=services.measure,
@@ -154,13 +154,6 @@ def fastest(loads: list[tuple[Settings, Sample]], limit_ms: float) -> Settings:
     return next(settings for settings, sample in within if sample.images_per_s * SATURATED >= most)
 
 
-def reads_threads(repository: Path) -> bool:
-    """Whether the newest encoder's adapter is the one that reads threads and streams."""
-    encoder = repository / ENCODER
-    adapter = encoder / str(versions(encoder)[-1]) / "model.py"
-    return adapter.is_file() and adapter.read_bytes() == encoder_adapter().read_bytes()
-
-
 def _services(goal: Goal, work: Path) -> Services:
     encoder = goal.repository / ENCODER
     spec = Artifact.load(encoder / str(versions(encoder)[-1]) / "model.json").identity.spec
@@ -194,13 +187,14 @@ def _report(found: Found, goal: Goal, out: Path, *, apply: bool) -> str:
         },
         "encoder": {"name": of.encoder.name, "precision": of.precision, "artifact_id": of.artifact_id.hex},
         "served_versions": {package: installed_version(package, SERVING_ENV) for package in SERVED_PACKAGES},
-        "applied": apply and found.final.accepted,
+        "applied": apply and found.changes_server,
         **evidence.rows(found),
     }
     caption = f"{what}, {goal.mode}, {limit}, {goal.effort.rounds} rounds in turn"
-    note = "" if reads_threads(goal.repository) else OLD_ADAPTER
+    note = "" if has_encoder_adapter(goal.repository) else OLD_ADAPTER
     text = evidence.tables(found, note)
-    figure = Figure(f"server, tuned settings against those before, {what}, {goal.mode}, {limit}", f"{found.ratio:.2f}x")
+    turned = "tuned settings" if found.changes_server or not found.final.accepted else "another load alone"
+    figure = Figure(f"server, {turned} against before, {what}, {goal.mode}, {limit}", found.gain)
     path = write_record(
         "tune",
         record,
@@ -217,10 +211,13 @@ def _conclude(found: Found, repository: Path, record: str, *, apply: bool) -> st
     """What was decided; written into the repository if wanted."""
     if not found.final.accepted:
         return f"the settings stay: {found.final.reason}"
-    tuned = as_tuned(found.tuned, read_settings(SOURCE), record)
     load = f"{found.tuned.concurrency} requests in flight"
+    if not found.changes_server:
+        before = found.final.incumbent.concurrency
+        return f"the settings stay: {found.gain} with {load} in place of {before}, which is the client's to set"
+    tuned = as_tuned(found.tuned, read_settings(SOURCE), record)
     if not apply:
-        return f"{found.ratio:.2f}x with {load}; --apply writes the settings into {repository}"
+        return f"{found.gain} with {load}; --apply writes the settings into {repository}"
     path = repository / FILE
     if tuned is None:
         path.unlink(missing_ok=True)
@@ -229,4 +226,4 @@ def _conclude(found: Found, repository: Path, record: str, *, apply: bool) -> st
         temporary.write_text(tuned.text(), encoding="utf-8")
         temporary.replace(path)
     init_repository(repository)
-    return f"{found.ratio:.2f}x with {load}; {repository} has the settings ({path.name}) from its next start on"
+    return f"{found.gain} with {load}; {repository} has the settings ({path.name}) from its next start on"

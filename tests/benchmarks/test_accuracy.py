@@ -46,7 +46,8 @@ def test_a_run_leaves_a_record_of_every_precision(
         assert each["ranking"]["labelled"] == 48
     assert rows["fp32 OpenVINO"]["met"] is True
     assert rows["fp32 OpenVINO"]["max_dp"] < 1e-5 < rows["fp16 emulated"]["max_dp"] < rows["int8 OpenVINO"]["max_dp"]
-    assert record["figures"][0]["what"] == "accuracy of fp32 against torch FP32, 48 crops"
+    encoder = record["settings"]["encoder"]
+    assert record["figures"][0]["what"] == f"accuracy of fp32 against torch FP32, {encoder}, OpenVINO, 48 crops"
     assert len(record["figures"]) == len(rows) - 1, "one of each precision"
     assert "**Provisional**: 48 labelled crops of 48 videos" in text
     assert "fp16 emulated" in path.with_suffix(".md").read_text()

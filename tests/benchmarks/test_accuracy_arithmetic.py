@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy.agreement import Labelled, agree, difference_interval, figure, label, power
+from benchmarks.accuracy.engines import Candidate
+from benchmarks.accuracy.run import _figures
 from lnclip.errors import ConfigError
 from lnclip.index import Item
 
@@ -120,14 +122,30 @@ def test_fp32_needs_no_labels_to_be_judged() -> None:
 
 def test_the_figure_says_what_was_shown_and_what_is_asked() -> None:
     crops, p = separable(200)
-    few = figure(agree("fp16", p, p + 1e-3, crops), 200)
-    assert few.what == "accuracy of fp16 against torch FP32, 200 crops"
+    few = figure(agree("fp16", p, p + 1e-3, crops), 200, "ViT-L-14", "emulated")
+    assert few.what == "accuracy of fp16 against torch FP32, ViT-L-14, emulated, 200 crops"
     assert few.figure == "dp at most 1.0e-03, rank correlation 1.00000 (provisional)"
     assert (few.target, few.met) == ("dp at most 1e-02, AUROC within 0.001", None)
-    assert figure(agree("fp32", p, p, crops), 200)[1:] == ("dp at most 0.0e+00", "dp at most 1e-05", True)
+    exact = figure(agree("fp32", p, p, crops), 200, "ViT-L-14", "OpenVINO")
+    assert exact[1:4] == ("dp at most 0.0e+00", "dp at most 1e-05", True)
     crops, p = separable(1000)
-    many = figure(agree("int8", p, p + 0.02, crops), 1000)
-    assert many[1:] == ("dp at most 2.0e-02, AUROC +0.0000 (+0.0000..+0.0000)", "AUROC within 0.005", True)
+    many = figure(agree("int8", p, p + 0.02, crops), 1000, "ViT-L-14", "OpenVINO")
+    assert many[1:4] == ("dp at most 2.0e-02, AUROC +0.0000 (+0.0000..+0.0000)", "AUROC within 0.005", True)
+
+
+def test_a_gpu_s_figure_is_tensorrt_s_and_says_so() -> None:
+    crops, p = separable(200)
+    ways = {
+        Candidate("fp32", "OpenVINO"): 1e-6,
+        Candidate("fp32", "ONNX Runtime"): 2e-6,
+        Candidate("fp16", "emulated"): 1e-3,
+        Candidate("fp16", "TensorRT"): 2e-3,
+    }
+    found = _figures({way: agree(way.precision, p, p + dp, crops) for way, dp in ways.items()}, 200, "ViT-B-32")
+    assert [(each.what, each.figure.split(",")[0], each.device) for each in found] == [
+        ("accuracy of fp32 against torch FP32, ViT-B-32, OpenVINO, 200 crops", "dp at most 1.0e-06", "cpu"),
+        ("accuracy of fp16 against torch FP32, ViT-B-32, TensorRT, 200 crops", "dp at most 2.0e-03", "cuda"),
+    ]
 
 
 def row(name: str, said: str, video: str = "") -> Item:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from benchmarks.gpu_plan import (
+    CPU_TIMES,
     FROM_DETECTOR,
     FROM_ENCODER,
+    ONE_FACE,
     RETINAFACE_FLOP,
     CpuTimes,
     Rates,
@@ -18,9 +22,11 @@ from benchmarks.gpu_plan import (
     plan_table,
     tensor_bytes,
 )
+from benchmarks.readme_table import OPERATIONS, planned
+from benchmarks.records import RESULTS
 from lnclip.contract import CROPS, LETTERBOX
 
-CPU = CpuTimes(decode=6.0, choose=0.5, cut=3.0, transport=1.5)
+CPU = CpuTimes(decode=6.0, align=3.25, transport=1.5)
 WORK = Work(faces=2, flop_per_face=162e9)
 
 
@@ -72,7 +78,7 @@ def test_a_detector_in_fp16_takes_half_the_time() -> None:
 
 
 def test_cores_and_processes_follow_from_the_rate() -> None:
-    """530.88 images/s x (6 + 0.5 + 2 x 3 + 1.5 = 14 ms); a process may be busy four fifths of the time."""
+    """530.88 images/s x (6 + 2 x 3.25 + 1.5 = 14 ms); a process may be busy four fifths of the time."""
     plan = make_plan(WORK, CPU, Rates(600))
     assert plan.cores == pytest.approx(0.53088 * 14, rel=1e-4)
     assert plan.decoders == 4, "0.53088 x 6 / 0.8 = 3.98"
@@ -101,3 +107,19 @@ def test_the_table_says_if_and_then() -> None:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert [row[:2] for row in cells] == [["300", "TF32"], ["300", "FP16"], ["600", "TF32"], ["600", "FP16"]]
     assert cells[2][2:4] == ["531", "52%"]
+
+
+def test_the_numbers_are_those_of_the_records() -> None:
+    pipeline = json.loads((RESULTS / "2026-11-22_pipeline.json").read_text())
+    own_ms = {hop["where"]: hop["own_ms"] for hop in pipeline["hops"]}
+    added = next(share["value"] for share in pipeline["shares"] if share["unit"] == "ms")
+    assert pytest.approx((own_ms["image_decoder"], own_ms["face_aligner"], added), abs=0.05) == CPU_TIMES
+    encoder = json.loads((RESULTS / "2026-11-22_encoder_2.json").read_text())
+    assert encoder["settings"]["flop_per_image"]["exported"] == ONE_FACE.flop_per_face
+
+
+def test_operations_shows_the_plan_as_it_is() -> None:
+    text = OPERATIONS.read_text(encoding="utf-8")
+    assert planned() == text, "stale: python -m benchmarks readme"
+    said = "decode and letterbox {:g}, choice and cut of one face {:g} (timed together);\n{:g} between"
+    assert said.format(*CPU_TIMES) in text

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kept_figures import ORDER, Record, newest_records
-from benchmarks.readme_table import BEGIN, END, PAGES, Page, Shown, choose, results_table, updated, write_tables
-from benchmarks.records import RESULTS, Figure
+from benchmarks.kept_figures import Record, Shown, newest_figures
+from benchmarks.readme_table import BEGIN, END, PAGES, Page, choose, planned, results_table, updated, write_tables
+from benchmarks.records import Figure
 from lnclip.errors import LnclipError
+from tests.benchmarks.short_records import write
 
 
 @pytest.mark.parametrize("page", PAGES, ids=["README", "benchmarks/README"])
@@ -26,88 +27,10 @@ def test_every_row_links_to_a_record(page: Page) -> None:
     assert [link for link in links if not (page.path.parent / link).is_file()] == []
 
 
-def test_the_readme_table_is_short() -> None:
-    assert len(results_table(PAGES[0]).splitlines()) <= 16
-
-
-# What is in the committed records, worked out by hand from their tables.
-
-
-def test_records_that_name_no_figures_have_theirs_derived() -> None:
-    for stem, expected in OLD.items():
-        record = Record(RESULTS / f"{stem}.json", json.loads((RESULTS / f"{stem}.json").read_text()))
-        assert "figures" not in record.content
-        assert record.figures == expected
-
-
-OLD = {
-    "2026-11-21_training": [
-        Figure("LN-tuning ViT-B-16, batch 8, against the papers' loop", "1.11x images/s"),
-        Figure("LN-tuning ViT-B-16, batch 8, against full fine-tuning", "1.48x images/s, 63% of the memory"),
-    ],
-    "2026-11-21_client": [
-        Figure("client's own CPU time for a 1280x720 JPEG", "1.37 ms", "at most 1.0 ms", met=False),
-    ],
-    "2026-11-21_client_memory": [
-        Figure(
-            "client memory while scoring 50,000 files",
-            "325 MB at most, +1.3% from second to last quarter",
-            "flat in the number of files",
-            met=True,
-        ),
-    ],
-}
-
-
-# Which records.
-
-
-def write(folder: Path, stem: str, *, utc: str, gpu: str | None = None, figures: list[Figure] | None = None) -> Path:
-    """A record as ``write_record`` leaves it, as far as the tables read it; the name's second word is the benchmark."""
-    date, _, name = stem.partition("_")
-    content = {
-        "benchmark": re.sub(r"_\d+$", "", name),
-        "utc": f"{date}T{utc}+00:00",
-        "machine": {"processor": "Abacus", "cores": 2, "gpu": gpu},
-        "figures": [each._asdict() for each in figures or [Figure("what", "1x")]],
-    }
-    path = folder / f"{stem}.json"
-    path.write_text(json.dumps(content))
-    return path
-
-
-def test_the_newest_of_each_benchmark_counts_and_a_gpu_for_itself(tmp_path: Path) -> None:
-    write(tmp_path, "2026-01-02_encoder", utc="10:00:00")
-    write(tmp_path, "2026-01-02_encoder_2", utc="11:00:00")
-    write(tmp_path, "2026-01-02_encoder_10", utc="12:00:00")
-    write(tmp_path, "2025-12-31_encoder", utc="23:00:00", gpu="H100")
-    write(tmp_path, "2026-01-01_tune", utc="10:00:00")
-    write(tmp_path, "2026-01-01_abacus", utc="10:00:00")
-    write(tmp_path, "2026-01-01_serving_images", utc="10:00:00")
-    found = [record.path.stem for record in newest_records(tmp_path)]
-    assert found == [
-        "2026-01-02_encoder_10",
-        "2025-12-31_encoder",
-        "2026-01-01_serving_images",
-        "2026-01-01_tune",
-        "2026-01-01_abacus",
-    ]
-    assert [record.machine for record in newest_records(tmp_path)][:2] == ["Abacus, 2 cores", "H100"]
-
-
-def test_a_record_without_figures_of_an_unknown_benchmark_has_no_rows(tmp_path: Path) -> None:
-    path = write(tmp_path, "2026-01-01_abacus", utc="10:00:00")
-    content = json.loads(path.read_text())
-    del content["figures"]
-    path.write_text(json.dumps(content))
-    assert newest_records(tmp_path)[0].figures == []
-
-
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"benchmark": "training", "utc": "x", "machine": {"gpu": "H100"}}'])
-def test_a_file_that_is_no_record_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "2026-01-01_x.json").write_text(text)
-    with pytest.raises(LnclipError, match=r"2026-01-01_x\.json is no record"):
-        newest_records(tmp_path)
+def test_the_readme_table_is_short_and_shows_the_targets_encoder() -> None:
+    lines = results_table(PAGES[0]).splitlines()
+    assert len(lines) <= 16
+    assert [line for line in lines if "ViT-B" in line or "demo-" in line] == []
 
 
 # The table.
@@ -117,7 +40,7 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     results = tmp_path / "benchmarks" / "results"
     results.mkdir(parents=True)
     figures = [Figure("int8", "6.8x", "at least 7x", met=False), Figure("largest |dp|", "1e-6", "1e-5", met=True)]
-    write(results, "2026-01-02_encoder", utc="10:00:00", figures=figures)
+    write(results, "2026-01-02_encoder", *figures)
     page = Page(tmp_path / "README.md", None)
     lines = [" ".join(line.split()) for line in results_table(page, results).splitlines() if "--" not in line]
     end = "Abacus, 2 cores | [2026-01-02](benchmarks/results/2026-01-02_encoder.md) |"
@@ -131,30 +54,38 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
 
 
 def shown(folder: Path, stem: str, *met: bool | None) -> list[Shown]:
-    write(
-        folder,
-        stem,
-        utc="10:00:00",
-        figures=[Figure(f"{stem}{place}", "1x", "-", each) for place, each in enumerate(met)],
-    )
-    [record] = [record for record in newest_records(folder) if record.path.stem == stem]
-    return [Shown(record, figure) for figure in record.figures]
+    path = write(folder, stem, *(Figure(f"{stem}{place}", "1x", "-", each) for place, each in enumerate(met)))
+    return [row for row in newest_figures(folder) if row.record.path == path]
 
 
 def test_what_misses_its_target_is_shown_whatever_the_room(tmp_path: Path) -> None:
     rows = [
-        *shown(tmp_path, "2026-01-01_a", True, None, False),
-        *shown(tmp_path, "2026-01-01_b", True, True),
+        *shown(tmp_path, "2026-01-01_a", True, None, False, True),
+        *shown(tmp_path, "2026-01-01_b", True, True, None),
         *shown(tmp_path, "2026-01-01_c", None),
     ]
 
     def names(number: int) -> list[str]:
         return [row.figure.what.removeprefix("2026-01-01_") for row in choose(rows, number)]
 
-    assert names(1) == ["a2"]
-    assert names(2) == ["a0", "a2"]
-    assert names(4) == ["a0", "a2", "b0", "c0"], "each record's first before anybody's second"
-    assert names(9) == ["a0", "a1", "a2", "b0", "b1", "c0"]
+    assert names(0) == names(1) == ["a2"]
+    assert names(2) == ["a2", "b0"], "a benchmark that is there already waits"
+    assert names(4) == ["a0", "a2", "b0", "c0"]
+    assert names(5) == ["a0", "a2", "b0", "b1", "c0"], "the second ones after every first"
+    assert names(6) == ["a0", "a1", "a2", "b0", "b1", "c0"]
+    assert names(9) == ["a0", "a1", "a2", "a3", "b0", "b1", "b2", "c0"]
+
+
+def test_the_targets_encoder_comes_before_another_one(tmp_path: Path) -> None:
+    figures = [
+        Figure("encoder ViT-B-32, share", "9", "8", met=True),
+        Figure("encoder ViT-L-14-336, share", "9", "8", met=True),
+        Figure("encoder ViT-L-14, share", "9"),
+        Figure("encoder ViT-B-16, share", "7", "8", met=False),
+    ]
+    path = write(tmp_path, "2026-01-01_encoder", *figures)
+    rows = [Shown(Record(path, json.loads(path.read_text())), figure) for figure in figures]
+    assert [row.figure.what.split()[1] for row in choose(rows, 2)] == ["ViT-L-14,", "ViT-B-16,"]
 
 
 def test_a_short_table_says_how_many_are_left_out(tmp_path: Path) -> None:
@@ -171,13 +102,18 @@ def test_only_what_stands_between_the_lines_is_replaced(tmp_path: Path) -> None:
     shown(tmp_path, "2026-01-01_a", True)
     page = Page(tmp_path / "PAGE.md", None)
     page.path.write_text(f"above\n\n{BEGIN}\nold\n{END}\n\nbelow\n")
-    assert write_tables([page], tmp_path).endswith("PAGE.md: brought up to date")
+    plan = tmp_path / "PLAN.md"
+    plan.write_text("above\n<!-- gpu plan -->\n<!-- /gpu plan -->\n")
+    said = write_tables([page], tmp_path, plan).splitlines()
+    assert [line.rpartition("/")[2] for line in said] == ["PAGE.md: brought up to date", "PLAN.md: brought up to date"]
     text = page.path.read_text()
     assert text.startswith(f"above\n\n{BEGIN}\n| what ")
     assert text.endswith(f" |\n{END}\n\nbelow\n")
     assert "old" not in text
-    assert write_tables([page], tmp_path).endswith("PAGE.md: as it was")
+    assert "PAGE.md: as it was" in write_tables([page], tmp_path, plan)
     assert page.path.read_text() == text
+    assert plan.read_text() == planned(plan)
+    assert "| 700 " in plan.read_text()
 
 
 @pytest.mark.parametrize("text", ["no lines", f"{BEGIN}\nno end\n", f"{END}\n{BEGIN}\n"])
@@ -185,9 +121,5 @@ def test_a_page_without_the_lines_is_left_alone(tmp_path: Path, text: str) -> No
     page = Page(tmp_path / "PAGE.md", None)
     page.path.write_text(text)
     with pytest.raises(LnclipError, match=r"PAGE\.md must hold the lines"):
-        write_tables([page], tmp_path)
+        write_tables([page], tmp_path, page.path)
     assert page.path.read_text() == text
-
-
-def test_the_order_names_no_benchmark_twice() -> None:
-    assert len(set(ORDER)) == len(ORDER)

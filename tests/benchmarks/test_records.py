@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from benchmarks.records import Figure, figure_cells, table, write_record
+from benchmarks.records import Figure, computed_by, figure_cells, table, write_record
 
 
 def write(folder: Path, *, samples: list[float] | None = None, figures: list[Figure] | None = None) -> Path:
@@ -28,13 +28,25 @@ def test_a_record_keeps_its_figures_in_words(tmp_path: Path) -> None:
     path = write(tmp_path, figures=figures)
     record = json.loads(path.read_text())
     assert [Figure(**each) for each in record["figures"]] == figures
-    assert record["figures"][1] == {"what": "size", "figure": "3 MB", "target": "-", "met": None}
+    assert record["figures"][1] == {"what": "size", "figure": "3 MB", "target": "-", "met": None, "device": "cpu"}
     assert (record["benchmark"], record["samples"], record["settings"]) == ("abacus", [1.0, 2.0], {"rounds": 3})
     assert record["machine"]["cores"] >= 1
     assert record["versions"] == {"numpy": np.__version__, "no-such-package": None}
     text = path.with_suffix(".md").read_text()
     assert text.index("| speed | 6.8x   | at least 7x | **no** |") < text.index("the text")
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_gpu_that_did_not_compute_gets_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = {"processor": "Abacus", "cores": 2, "gpu": "H100"}
+    monkeypatch.setattr("benchmarks.records.machine", lambda: on)
+    figures = [Figure("crops", "1x"), Figure("plan", "2x", device="cuda")]
+    assert [computed_by(figure, on) for figure in figures] == ["Abacus, 2 cores", "H100"]
+    path = write(tmp_path, figures=figures)
+    assert [each["device"] for each in json.loads(path.read_text())["figures"]] == ["cpu", "cuda"]
+    text = path.with_suffix(".md").read_text()
+    assert "| crops | 1x     | -      | -   | Abacus, 2 cores |" in text
+    assert "| plan  | 2x     | -      | -   | H100            |" in text
 
 
 def test_a_record_may_have_no_figures(tmp_path: Path) -> None:

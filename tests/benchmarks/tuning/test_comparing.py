@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.tuning.comparing import MAX_ROUNDS, STUDENT_95, Pair, Sample, gains, judge, lower_bound
+from benchmarks.tuning.comparing import MAX_ROUNDS, STUDENT_95, Pair, Sample, compared, gains, judge, lower_bound
 
 LIMIT_MS = 100.0
 
@@ -67,6 +67,7 @@ def test_while_the_incumbent_is_too_slow_the_latency_is_what_counts():
     assert gains(slow, LIMIT_MS) == [2.0, 2.0]
     assert judge(slow, LIMIT_MS).is_better
     assert gains(slow, 1000.0) == [0.8, 0.8]
+    assert (compared(slow, LIMIT_MS), compared(slow, 1000.0)) == ("p99 latency", "images/s")
 
 
 def test_failed_requests_are_never_a_gain():

@@ -13,12 +13,12 @@ from benchmarks.tuning import run as tune
 from benchmarks.tuning.comparing import Pair, Sample, Trial
 from benchmarks.tuning.descent import UnmeasurableError
 from benchmarks.tuning.evidence import Found, rows, tables
-from benchmarks.tuning.run import Effort, Goal, reads_threads, run_tune
+from benchmarks.tuning.run import Effort, Goal, run_tune
 from benchmarks.tuning.services import Services, link_repository
 from benchmarks.tuning.settings import Settings, read_settings
 from lnclip.errors import ConfigError, SetupError
 from server.launch import KEY_HEADER
-from server.repository import SOURCE
+from server.repository import SOURCE, has_encoder_adapter
 from server.tuned import Tuned
 
 BRIEF = Windowing(interval_s=0.2, max_trials=3, warmup_requests=2)
@@ -152,7 +152,7 @@ def test_what_won_is_served_from_the_next_start_on_and_init_keeps_it(copy, tmp_p
     now = read_settings(copy, concurrency=4)
     assert (now.detector_instances, now.streams) == (3, 2)
     assert record.name in (copy / "face_detector" / "configs" / "cpu.pbtxt").read_text()
-    assert "1.25x with 4 requests in flight" in told
+    assert "1.25x images/s with 4 requests in flight" in told
     link_repository(copy, tmp_path / "again", Tuned.load(copy))
     assert read_settings(tmp_path / "again", concurrency=4) == now
 
@@ -182,12 +182,42 @@ def test_rows_say_what_was_measured_and_why_not():
     json.dumps(kept, allow_nan=False)
 
 
+def test_a_gain_says_what_it_is_of():
+    settings = Settings(2, 2, 2, 1, None, 0, None, None, 4)
+    slow = [Pair(sample(10.0, 200.0), sample(8.0, 100.0))] * 2
+    final = Trial(settings, settings._replace(streams=2), slow, True, "better")
+    late = Found([(settings, sample(10.0, 200.0))], [final], final, 100.0)
+    assert late.gain == rows(late)["gain"] == "p99 latency divided by 2.00"
+    assert "| 2.000 of p99 | 2.00..2.00 |" in tables(late, "")
+    assert late._replace(limit_ms=300.0).gain == "0.80x images/s"
+    assert late._replace(final=final._replace(accepted=False)).gain == "nothing better was found"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("apply", [True, False])
+def test_another_load_alone_is_no_setting_of_the_server(copy, tmp_path, apply):
+    before = contents(copy)
+    now = read_settings(copy, concurrency=4)
+    final = Trial(now, now._replace(concurrency=8), [Pair(sample(10.0), sample(12.5))] * 2, True, "better")
+    found = Found([(now, sample(10.0))], [final], final, 100.0)
+    goal = Goal(repository=copy, latency_limit_ms=100.0, mode="images", budget_s=1.0, effort=FEW)
+    told = tune._report(found, goal, tmp_path / "out", apply=apply)
+    assert "the settings stay: 1.25x images/s with 8 requests in flight in place of 4" in told
+    assert "--apply" not in told
+    [record] = map(json.loads, (path.read_text() for path in (tmp_path / "out").glob("*.json")))
+    assert record["applied"] is False
+    [figure] = record["figures"]
+    assert figure["what"].startswith("server, another load alone against before, ")
+    assert figure["figure"] == "1.25x images/s"
+    assert contents(copy) == before
+
+
 @pytest.mark.slow
 def test_an_encoder_with_an_old_adapter_keeps_its_threads(copy):
-    assert reads_threads(copy)
+    assert has_encoder_adapter(copy)
     adapter = copy / "face_encoder" / "1" / "model.py"
     adapter.write_text(adapter.read_text() + "\n")
-    assert not reads_threads(copy)
+    assert not has_encoder_adapter(copy)
 
 
 @pytest.mark.parametrize(
