@@ -11,8 +11,8 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from importlib.metadata import version
+from contextlib import ExitStack, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,9 @@ from lnclip.identity import file_sha256
 log = logging.getLogger(__name__)
 
 NUM_GOLDEN = 8
-PACKAGES = ("lnclip", "nncf", "numpy", "onnx", "onnxruntime", "open_clip_torch", "openvino", "timm", "torch")
+PACKAGES = ("lnclip", "nncf", "numpy", "onnx", "open_clip_torch", "openvino", "timm", "torch")
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+"""Distributions of ONNX Runtime, one in place of the other."""
 
 EMULATED = "float32, every FP16 tensor rounded to FP16: as a GPU would, overflow included"
 
@@ -93,12 +95,21 @@ def export_run(run: Path, out: Path, precisions: Sequence[Precision], calibratio
             fp16=next((graph.fp16 for graph in graphs if graph.fp16), None),
             int8=next((graph.int8 for graph in graphs if graph.int8), None),
             sha256={path.name: file_sha256(path) for path in sorted(folder.glob("*.onnx"))},
-            versions={package: version(package) for package in PACKAGES} | {"python": platform.python_version()},
+            versions=_versions(),
             processor=processor(),
         )
         (folder / PARITY_FILE).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _put_in_place(folder, out)
     return report
+
+
+def _versions() -> dict[str, str]:
+    """Of Python and the packages; ONNX Runtime under the name of what is installed."""
+    found = {package: version(package) for package in PACKAGES} | {"python": platform.python_version()}
+    for runtime in RUNTIMES:
+        with suppress(PackageNotFoundError):
+            found[runtime] = version(runtime)
+    return found
 
 
 def _check_target(out: Path) -> None:

@@ -12,7 +12,7 @@ import logging
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from lnclip.contract import CROPS, ENCODER_OUTPUTS
 from lnclip.engines import Crops, EncoderAnswer
 from lnclip.errors import ArtifactError, EngineError
 from lnclip.golden import Golden, check_answer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ class PlanRunner:
         Raises:
             ArtifactError: it was built with another version or for another GPU, or is damaged.
         """
+        import torch
+
         api = self.builder.api
         self._runtime = api.Runtime(api.Logger(api.Logger.WARNING))
         self._engine = self._runtime.deserialize_cuda_engine(self.path.read_bytes())
@@ -51,13 +56,16 @@ class PlanRunner:
                 f"{self.path} does not load in {self.name}: it was built with another version or for another GPU"
             )
         self._context = self._engine.create_execution_context()
+        # Its own: on torch's default one TensorRT would wait for the whole GPU at every call.
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._outputs: dict[int, dict[str, Tensor]] = {}  # by batch size
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Free its memory, the parts before the whole."""
-        del self._context, self._engine, self._runtime
+        del self._outputs, self._stream, self._context, self._engine, self._runtime
 
     def run(self, crops_NHWC: Crops) -> EncoderAnswer:
         """(B, S, S, 3) uint8 RGB -> the served outputs.
@@ -68,20 +76,29 @@ class PlanRunner:
         import torch
 
         context = self._context
-        tensors = {CROPS.name: torch.from_numpy(np.ascontiguousarray(crops_NHWC)).cuda()}
         if not context.set_input_shape(CROPS.name, tuple(crops_NHWC.shape)):
             raise EngineError(f"{self.path} does not take crops of shape {crops_NHWC.shape}")
-        kinds = {"FP32": torch.float32, "INT32": torch.int32}
-        for output in ENCODER_OUTPUTS:
-            shape = tuple(context.get_tensor_shape(output.name))
-            tensors[output.name] = torch.empty(shape, dtype=kinds[output.dtype], device="cuda")
-        for name, tensor in tensors.items():
-            context.set_tensor_address(name, tensor.data_ptr())
-        stream = torch.cuda.current_stream()
-        if not context.execute_async_v3(stream.cuda_stream):
-            raise EngineError(f"{self.path} failed on {len(crops_NHWC)} crops")
-        stream.synchronize()
-        return EncoderAnswer(*(tensors[output.name].cpu().numpy() for output in ENCODER_OUTPUTS))
+        with torch.cuda.stream(self._stream):  # copies, plan and reads follow each other in it
+            crops = torch.from_numpy(np.ascontiguousarray(crops_NHWC)).cuda()
+            outputs = self._outputs_of(len(crops_NHWC))
+            for name, tensor in {CROPS.name: crops, **outputs}.items():
+                context.set_tensor_address(name, tensor.data_ptr())
+            if not context.execute_async_v3(self._stream.cuda_stream):
+                raise EngineError(f"{self.path} failed on {len(crops_NHWC)} crops")
+            return EncoderAnswer(*(outputs[output.name].cpu().numpy() for output in ENCODER_OUTPUTS))
+
+    def _outputs_of(self, batch: int) -> dict[str, Tensor]:
+        """Where the plan writes its answers to so many crops, allocated once; the input's shape must be set."""
+        import torch
+
+        if batch not in self._outputs:
+            kinds = {"FP32": torch.float32, "INT32": torch.int32}
+            shapes = {each.name: tuple(self._context.get_tensor_shape(each.name)) for each in ENCODER_OUTPUTS}
+            self._outputs[batch] = {
+                each.name: torch.empty(shapes[each.name], dtype=kinds[each.dtype], device="cuda")
+                for each in ENCODER_OUTPUTS
+            }
+        return self._outputs[batch]
 
     def layers(self) -> list[dict[str, Any]]:
         """What the builder made of the graph: one dictionary for each layer, fused ones as one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -23,8 +24,12 @@ Multiplier = Literal["torch", "openvino"]
 MIN_SAMPLE_S = 0.005
 """A product that is over sooner is repeated within one sample."""
 
+MIN_GPU_SAMPLE_S = 0.02
+"""The same on a GPU, whose products are launched one behind the other and waited for together: networks too wait but
+once a pass."""
+
 Multiply = Callable[[], object]
-"""One product, finished when it returns."""
+"""One product; when it returns, a processor has finished it and a GPU has it in its queue."""
 
 
 def multipliers(device: Device) -> tuple[Multiplier, ...]:
@@ -43,7 +48,11 @@ def time_products(
     if precision == "bf16" and device == "cpu" and not supports_bf16():
         raise SetupError("this processor has no bf16 (AVX-512 BF16 or AMX)")
     if multiplier == "torch":
-        return {shape.name: _sample(_torch_product(shape, precision, device), samples) for shape in shapes}
+        import torch
+
+        sample = _sample_gpu if device == "cuda" else _sample
+        with torch.inference_mode():
+            return {shape.name: sample(_torch_product(shape, precision, device), samples) for shape in shapes}
     from benchmarks.encoder_speed.openvino_products import openvino_product
 
     return {shape.name: _sample(openvino_product(shape, precision), samples) for shape in shapes}
@@ -67,6 +76,29 @@ def _sample(multiply: Multiply, samples: int) -> list[float]:
     return taken
 
 
+def _sample_gpu(multiply: Multiply, samples: int) -> list[float]:
+    """Seconds of one call by the GPU's own clock, each the mean of as many calls as fill a sample."""
+    _gpu_seconds(multiply, 1)
+    calls = 1
+    while _gpu_seconds(multiply, calls) < MIN_GPU_SAMPLE_S:
+        calls *= 2
+    return [_gpu_seconds(multiply, calls) / calls for _ in range(samples)]
+
+
+def _gpu_seconds(multiply: Multiply, calls: int) -> float:
+    """Of all calls together."""
+    import torch
+
+    began = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    ended = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    began.record()
+    for _ in range(calls):
+        multiply()
+    ended.record()
+    ended.synchronize()
+    return float(began.elapsed_time(ended)) / 1000
+
+
 def _torch_product(shape: Product, precision: Precision, device: Device) -> Multiply:
     import torch
 
@@ -75,14 +107,6 @@ def _torch_product(shape: Product, precision: Precision, device: Device) -> Mult
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     left = torch.randn(shape.pairs, shape.rows, shape.inner, dtype=dtype, device=device)
     right = torch.randn(shape.pairs, shape.columns, shape.inner, dtype=dtype, device=device)
-
-    def multiply() -> None:
-        with torch.inference_mode():
-            if shape.is_linear:
-                torch.nn.functional.linear(left[0], right[0])
-            else:
-                torch.matmul(left, right.transpose(1, 2))
-            if device == "cuda":
-                torch.cuda.synchronize()
-
-    return multiply
+    if shape.is_linear:
+        return partial(torch.nn.functional.linear, left[0], right[0])
+    return partial(torch.matmul, left, right.transpose(1, 2))

@@ -5,15 +5,16 @@ For a process of the engine's own, which keeps what was loaded until it ends: no
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from benchmarks.encoder_speed.ways import Device, Way
+from benchmarks.encoder_speed.ways import LARGEST_BATCH, Device, Way
 from export.engine_manifest import EngineManifest, manifest_file, plan_file
 from export.report import onnx_file
 from lnclip.artifact import Artifact, Precision
@@ -40,32 +41,47 @@ def load(way: Way, run: Path, exports: Path) -> Encode:
         exports: folder of ``export onnx`` and ``export engine``, for the others.
 
     Raises:
-        SetupError: it is not here: a package, a graph or the processor's support is missing.
+        SetupError: it is not here: a package, a graph, its plan or the hardware's support is missing.
         ArtifactError: what is there cannot be loaded.
+        ParityError: the plan that was built for it answers otherwise.
     """
     if way.engine == "torch":
         return _torch_encode(way, run)
     if way.engine == "tensorrt":
-        return _plan_encode(way.precision, exports)
-    graph_precision: Precision = "fp32" if way.precision == "bf16" else way.precision
-    path = exports / onnx_file(graph_precision)
-    if not path.is_file():
-        raise SetupError(f"{path.name} was not exported: python -m export onnx --precision fp32,{graph_precision}")
+        return _plan_encode(way.precision, run, exports)
+    path = _graph("fp32" if way.precision == "bf16" else way.precision, run, exports)
     if way.engine == "onnxruntime" and way.device == "cuda":
         return _cuda_session(path)
     runner: Runner = OpenVinoRunner(path, way.precision) if way.engine == "openvino" else OnnxRuntimeRunner(path)
     return runner.__enter__().run
 
 
+def _graph(precision: Precision, run: Path, exports: Path) -> Path:
+    """The exported graph.
+
+    Raises:
+        SetupError: it is not there; with the command that makes it, beside those that are: an export replaces all.
+    """
+    path = exports / onnx_file(precision)
+    if path.is_file():
+        return path
+    there = [each for each in get_args(Precision) if (exports / onnx_file(each)).is_file()]
+    precisions = ",".join(dict.fromkeys(["fp32", *there, precision]))
+    command = ["python", "-m", "export", "onnx", str(run), "--out", str(exports), "--precision", precisions]
+    raise SetupError(f"{path.name} was not exported: {shlex.join(command)}")
+
+
 def _torch_encode(way: Way, run: Path) -> Encode:
     import torch
 
-    if way.precision == "bf16" and not supports_bf16():
+    if way.precision == "bf16" and way.device == "cpu" and not supports_bf16():
         raise SetupError("this processor has no bf16 (AVX-512 BF16 or AMX)")
+    if way.precision == "bf16" and way.device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise SetupError("this GPU has no bf16")
     if way.call == "compiled" and not (shutil.which("g++") or shutil.which("clang++")):
         raise SetupError("torch.compile needs a C++ compiler")
     artifact, encoder = _network(run, way.device, is_half=way.precision == "fp16")
-    visual = torch.compile(encoder.visual, dynamic=False) if way.call == "compiled" else encoder.visual
+    visual = _compiled(encoder.visual) if way.call == "compiled" else encoder.visual
     encode = partial(_encode, artifact, encoder, visual, way.precision)
     if way.call != "one face a call":
         return encode
@@ -75,6 +91,20 @@ def _torch_encode(way: Way, run: Path) -> Encode:
         return EncoderAnswer(*(np.concatenate(part) for part in zip(*answers, strict=True)))
 
     return one_by_one
+
+
+def _compiled(visual: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Compiled anew for every batch size.
+
+    torch allows eight of them and runs eagerly beyond, with no more than a warning: here any number that can be asked
+    for is compiled, and whatever is beyond is an error.
+    """
+    import torch
+
+    torch._dynamo.config.recompile_limit = LARGEST_BATCH  # one for each size
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    compiled: Callable[[Tensor], Tensor] = torch.compile(visual, dynamic=False)
+    return compiled
 
 
 @cache
@@ -130,7 +160,9 @@ def _cuda_session(path: Path) -> Encode:
     provider = "CUDAExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         raise SetupError(f"the installed ONNX Runtime has no {provider}")
-    session = onnxruntime.InferenceSession(path, providers=[provider])
+    if hasattr(onnxruntime, "preload_dlls"):  # finds CUDA's libraries among Python's packages, where torch has them
+        onnxruntime.preload_dlls()
+    session = onnxruntime.InferenceSession(path, providers=[(provider, {"use_tf32": "0"})])  # as it is served
     if provider not in session.get_providers():  # it falls back to the processor with a warning alone
         raise SetupError(f"ONNX Runtime could not start its {provider}: its message stands above")
     names = [output.name for output in ENCODER_OUTPUTS]
@@ -142,15 +174,19 @@ def _cuda_session(path: Path) -> Encode:
     return encode
 
 
-def _plan_encode(precision: Precision, exports: Path) -> Encode:
+def _plan_encode(precision: Precision, run: Path, exports: Path) -> Encode:
+    """The plan of an export, built first where there is none."""
+    from export.engine import build_engine
     from export.engine_builders import find_builder
     from export.plan_runner import PlanRunner
 
     path = exports / plan_file(precision)
-    if not path.is_file():
-        raise SetupError(f"{path.name} was not built: python -m export engine {exports} --precision {precision}")
-    builder = find_builder(EngineManifest.load(exports / manifest_file(precision)).builder)
     try:
+        if not path.is_file():
+            _graph(precision, run, exports)
+            build_engine(exports, precision, builder="tensorrt")
+        builder = find_builder(EngineManifest.load(exports / manifest_file(precision)).builder)
         return PlanRunner(path, builder).__enter__().run
     except ArtifactError as error:  # a plan is of one kind of GPU and one version: an export may hold another's
-        raise SetupError(str(error)) from error
+        command = ["python", "-m", "export", "engine", str(exports), "--precision", precision]
+        raise SetupError(f"{error}; to build it anew: {shlex.join(command)}") from error

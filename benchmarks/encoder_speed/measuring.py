@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.encoder_speed.ceiling import Multiplier, multipliers
-from benchmarks.encoder_speed.checking import Answered, check, rows_to_ask, sixteen_crops
+from benchmarks.encoder_speed.checking import Answered, check, check_crops, rows_to_ask
 from benchmarks.encoder_speed.products import products
-from benchmarks.encoder_speed.ways import Device, Way, ways
+from benchmarks.encoder_speed.ways import Device, Way, baselines, ways
 from benchmarks.encoder_speed.workers import (
     Workers,
     answer,
@@ -25,7 +25,7 @@ from benchmarks.encoder_speed.workers import (
 from export.report import Comparison
 from lnclip.artifact import Artifact, Precision
 from lnclip.engines import Crops
-from lnclip.errors import SetupError
+from lnclip.errors import ParityError, SetupError
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Measurements:
 
     checks: dict[Way, Comparison] = field(default_factory=dict)
     not_here: dict[str, str] = field(default_factory=dict)
-    """Why a way, or a ceiling's type, is missing."""
+    """Why a way, or a ceiling's type, is missing: it cannot be had, or it answers otherwise."""
 
     threads: list[int] = field(default_factory=list)
     """Of torch, by its own choice."""
@@ -68,13 +68,13 @@ def measure(task: Task) -> Measurements:
     """Check every way, then let all of them take their turns.
 
     Raises:
-        ParityError: a way computes something else.
+        ParityError: a baseline computes something else; any other way that does is not timed.
         ArtifactError: the run or a graph cannot be loaded.
         LnclipError: an engine's process died.
     """
     measured = Measurements()
     identity = Artifact.load(task.run / "model.json").identity
-    crops = sixteen_crops(identity.spec)
+    crops = check_crops(identity.spec, task.device)
     tried = ways(task.device)
     with started(["torch", *(way.engine for way in tried)]) as workers:
         measured.threads.append(workers.ask("torch", num_threads))
@@ -82,11 +82,14 @@ def measure(task: Task) -> Measurements:
         for way in tried:
             try:
                 answers = [_answered(workers, task, way, crops, batch) for batch in task.batch_sizes]
-            except SetupError as error:
+                found = check(way, wanted, answers, identity)
+            except (SetupError, ParityError) as error:
+                if isinstance(error, ParityError) and way in baselines(task.device):
+                    raise ParityError(f"{way.name}, to which all ratios are, {error}") from error
                 measured.not_here[way.name] = str(error)
                 log.info("%s is not here: %s", way.name, error)
                 continue
-            measured.checks[way] = found = check(way, wanted, answers, identity)
+            measured.checks[way] = found
             log.info("%s: max |dp| %.2g, min cosine %.6f", way.name, found.max_dp, found.min_cosine)
         for batch in task.batch_sizes:
             for number in range(task.rounds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,17 +11,18 @@ from benchmarks.encoder_speed.plotting import plot
 from benchmarks.encoder_speed.products import flop_per_image, products
 from benchmarks.encoder_speed.rows import Ceiling, Row, ceilings, rows
 from benchmarks.encoder_speed.targets import figures, has_vnni
-from benchmarks.encoder_speed.ways import Device
+from benchmarks.encoder_speed.ways import EXPORTED, LARGEST_BATCH, Device
 from benchmarks.random_service import random_model
 from benchmarks.records import RESULTS, table, write_record
 from lnclip.architecture import KNOWN
 from lnclip.artifact import Artifact, Identity
 from lnclip.errors import ConfigError
 
-PACKAGES = ("torch", "open_clip_torch", "onnx", "onnxruntime", "openvino", "nncf", "numpy")
+PACKAGES = (
+    "torch", "open_clip_torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "numpy",
+    "tensorrt", "tensorrt-cu13",
+)  # fmt: skip
 COLUMNS = ("", "batch", "images/s", "min..max", "ms/batch", "TFLOP/s", "of ceiling", "/ eager", "/ one face a call")
-LARGEST_BATCH = 64
-"""That is served."""
 
 
 def run_encoder(encoder: str, batch_sizes: Sequence[int], rounds: int, work: Path, out: Path = RESULTS) -> str:
@@ -30,12 +32,13 @@ def run_encoder(encoder: str, batch_sizes: Sequence[int], rounds: int, work: Pat
         encoder: of CLIP, in ``lnclip.architecture.KNOWN``.
         batch_sizes: crops in a call.
         rounds: how often every way takes its turn.
-        work: folder of a ``random_model``, made if need be; graphs of its export that are missing are said to be.
+        work: folder of a ``random_model``, made if need be with the graphs of ``ways.EXPORTED``; others that are
+            missing are said to be.
         out: folder of the records.
 
     Raises:
         ConfigError: no such encoder or batch sizes, or ``work`` holds another encoder.
-        ParityError: a way computes another network.
+        ParityError: a baseline computes another network.
     """
     import torch
 
@@ -48,9 +51,9 @@ def run_encoder(encoder: str, batch_sizes: Sequence[int], rounds: int, work: Pat
     made_before = work / "run" / "model.json"
     if made_before.is_file() and (held := Artifact.load(made_before).identity.encoder.name) != encoder:
         raise ConfigError(f"{work} holds {held}: give another folder")
-    model = random_model(work, encoder)
-    identity = Artifact.load(model.run / "model.json").identity
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = random_model(work, encoder, EXPORTED[device])
+    identity = Artifact.load(model.run / "model.json").identity
     task = Task(run=model.run, exports=model.export, device=device, batch_sizes=sizes, rounds=rounds)
     return _write(task, measure(task), identity, out)
 
@@ -68,8 +71,8 @@ def _write(task: Task, measured: Measurements, identity: Identity, out: Path) ->
             table(COLUMNS, [_cells(row) for row in made]),
             f"An image is {flop[True] / 1e9:.4g} GFLOP in open_clip's network, {flop[False] / 1e9:.4g} in the exported "
             "graphs, whose last block computes the class token alone. Every way was first held to PyTorch's FP32 "
-            "answers, within its precision's limits. Ceiling: the better of those below, over the network's own "
-            "matrix shapes at the same batch size and type.",
+            "answers, within its precision's limits; one that answers otherwise is not timed. Ceiling: the better of "
+            "those below, over the network's own matrix shapes at the same batch size and type.",
             _ceiling_table(found),
             *_not_here(measured),
         ]
@@ -81,6 +84,7 @@ def _write(task: Task, measured: Measurements, identity: Identity, out: Path) ->
             "batch_sizes": list(task.batch_sizes),
             "rounds": task.rounds,
             "torch_threads": measured.threads[0],
+            **(_gpu_software() if task.device == "cuda" else {}),
             "flop_per_image": {"open_clip": flop[True], "exported": flop[False]},
         },
         "rows": [{**row._asdict(), "way": row.way.name} for row in made],
@@ -106,6 +110,18 @@ def _write(task: Task, measured: Measurements, identity: Identity, out: Path) ->
         folder=out,
     )
     return f"{text}\n\n{path}"
+
+
+def _gpu_software() -> dict[str, str | None]:
+    """CUDA as torch was built with it, and the driver; None: nvidia-smi does not say."""
+    import torch
+
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+    try:
+        driver = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        driver = None
+    return {"cuda": torch.version.cuda, "driver": driver}
 
 
 def _cells(row: Row) -> tuple[str, ...]:

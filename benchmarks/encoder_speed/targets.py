@@ -51,7 +51,8 @@ def figures(encoder: str, made: Sequence[Row], *, native_int8: bool) -> list[Fig
         what = f"encoder {encoder}, {row.way.name}, batch {row.batch}"
         if row.way.device == "cuda":
             if row == max(served, key=lambda each: each.images_per_s) and row.ceiling_share is not None:
-                found.append(_share(what, row.ceiling_share, MIN_SHARE_GPU if is_targeted else None))
+                share = _share(what, row.ceiling_share, MIN_SHARE_GPU if is_targeted else None)
+                found.append(share._replace(device="cuda"))
             continue
         if row.batch != batch:
             continue

@@ -10,6 +10,13 @@ Engine = Literal["torch", "onnxruntime", "openvino", "tensorrt"]
 Device = Literal["cpu", "cuda"]
 Call = Literal["batched", "one face a call", "compiled"]
 
+LARGEST_BATCH = 64
+"""That is served."""
+
+EXPORTED: dict[Device, tuple[Precision, ...]] = {"cpu": ("fp32",), "cuda": ("fp32", "fp16")}
+"""Graphs that are made where they are missing. INT8, the other one of a processor, is not: its calibration takes
+a quarter of an hour with ViT-L/14."""
+
 
 class Way(NamedTuple):
     """One of the table's rows at every batch size."""
@@ -45,6 +52,7 @@ def ways(device: Device) -> list[Way]:
             *baselines(device),
             Way("torch", "fp16", device),
             Way("torch", "fp16", device, "compiled"),
+            Way("torch", "bf16", device),
             Way("onnxruntime", "fp16", device),
             Way("tensorrt", "fp16", device),
         ]

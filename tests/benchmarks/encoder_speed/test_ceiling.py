@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.encoder_speed import ceiling
 from benchmarks.encoder_speed.ceiling import _torch_product, multipliers, tflops, time_products
 from benchmarks.encoder_speed.openvino_products import openvino_product
 from benchmarks.encoder_speed.products import Product, products
@@ -44,6 +45,41 @@ def test_torch_multiplies_the_same_shapes(monkeypatch):
     for shape in (LINEAR, ATTENTION):
         _torch_product(shape, "fp32", "cpu")()
     assert [tuple(map(tuple, shapes)) for shapes in seen] == [((10, 8), (6, 8)), ((4, 5, 8), (4, 8, 5))]
+
+
+def test_a_gpu_is_waited_for_once_a_sample_and_a_sample_is_long(monkeypatch):
+    """On a GPU's clock that a call moves on by 3 ms: 20 ms take eight of them."""
+    happened = []
+
+    class Event:
+        def __init__(self, *, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.seen = happened.count("call")
+            happened.append("record")
+
+        def synchronize(self):
+            happened.append("wait")
+
+        def elapsed_time(self, ended):
+            return 3.0 * (ended.seen - self.seen)
+
+    modes = []
+
+    def multiply():
+        happened.append("call")
+        modes.append(torch.is_inference_mode_enabled())
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: happened.append("wait for all"))
+    monkeypatch.setattr(ceiling, "_torch_product", lambda *_: multiply)
+    seconds = time_products("torch", "fp16", "cuda", [LINEAR], 2)
+    assert seconds == {"fc1": [pytest.approx(0.003)] * 2}
+    sample = ["record", *["call"] * 8, "record", "wait"]
+    assert happened[-2 * len(sample) :] == sample * 2
+    assert "wait for all" not in happened
+    assert all(modes)
 
 
 def test_torch_has_no_int8_ceiling():

@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from benchmarks.encoder_speed import run
 from benchmarks.encoder_speed.loading import load
 from benchmarks.encoder_speed.run import run_encoder
 from benchmarks.encoder_speed.ways import Way, ways
@@ -79,34 +81,34 @@ def test_another_encoders_folder_is_refused(work):
         run_encoder("ViT-B-32", [1], 1, work)
 
 
-@pytest.mark.parametrize(
-    ("way", "reason"),
-    [
-        (Way("openvino", "int8"), "int8.onnx was not exported: python -m export onnx --precision fp32,int8"),
-        (Way("openvino", "bf16"), "fp32.onnx was not exported"),
-        (Way("onnxruntime", "fp16", "cuda"), "fp16.onnx was not exported"),
-        (Way("tensorrt", "fp16", "cuda"), "fp16.plan was not built: python -m export engine"),
-    ],
-    ids=lambda value: value.name if isinstance(value, Way) else "",
-)
-def test_what_was_not_exported_is_not_here(tmp_path, way, reason):
-    with pytest.raises(SetupError, match=reason):
-        load(way, tmp_path, tmp_path)
+@pytest.mark.parametrize(("has_gpu", "precisions"), [(True, ("fp32", "fp16")), (False, ("fp32",))])
+def test_the_graphs_that_a_device_is_measured_with_are_made(tmp_path, monkeypatch, has_gpu, precisions):
+    asked = []
+
+    def make(folder, encoder, precisions):
+        asked.append((folder, encoder, precisions))
+        raise SetupError("enough")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(run, "random_model", make)
+    with pytest.raises(SetupError, match="enough"):
+        run_encoder(TINY, [1], 1, tmp_path)
+    assert asked == [(tmp_path, TINY, precisions)]
 
 
-def test_an_onnx_runtime_without_cuda_is_not_here(tmp_path, monkeypatch):
-    import onnxruntime
-
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    (tmp_path / "face_encoder.fp16.onnx").touch()
-    with pytest.raises(SetupError, match="no CUDAExecutionProvider"):
-        load(Way("onnxruntime", "fp16", "cuda"), tmp_path, tmp_path)
-
-
-def test_torch_compile_without_a_compiler_is_not_here(tmp_path, monkeypatch):
+def test_the_driver_is_recorded_as_nvidia_smi_names_it(tmp_path, monkeypatch):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text('#!/bin/sh\n[ "$1" = --query-gpu=driver_version ] && echo 580.65.06\n')
+    smi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SetupError, match=r"C\+\+ compiler"):
-        load(Way("torch", "fp32", "cpu", "compiled"), tmp_path, tmp_path)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert run._gpu_software() == {"cuda": "13.0", "driver": "580.65.06"}
+    smi.unlink()
+    assert run._gpu_software() == {"cuda": "13.0", "driver": None}
+
+
+def test_the_packages_of_a_gpu_are_recorded():
+    assert {"onnxruntime-gpu", "tensorrt", "tensorrt-cu13"} <= set(run.PACKAGES)
 
 
 @pytest.mark.parametrize(
