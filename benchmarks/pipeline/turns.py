@@ -26,7 +26,7 @@ Second = TypeVar("Second")
 class Settings:
     """How the shares are measured."""
 
-    rounds: int = 3
+    rounds: int = 5
     windowing: Windowing = field(default_factory=lambda: Windowing(max_trials=3))
     concurrencies: Sequence[int] = (8, 16)
     """Requests in flight: each is tried once, the rounds use the one that gave the highest throughput."""
