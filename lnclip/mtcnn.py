@@ -31,9 +31,6 @@ CELL_PX, STRIDE_PX = 12, 2
 REFINE_PX, OUTPUT_PX = 24, 48
 """Side of R-Net's and O-Net's input."""
 
-REFINE_BATCH = 16
-"""Boxes that R-Net looks at in one call: what it computes in between stays in a core's cache."""
-
 PROPOSAL_SCORE, REFINE_SCORE, OUTPUT_SCORE = 0.6, 0.7, 0.7
 """Lowest score that survives P-Net, R-Net and O-Net."""
 
@@ -164,9 +161,7 @@ def refine(rnet: OnnxSession, picture: Picture, boxes: Floats) -> Found:
     boxes, crops = cut(picture, boxes, REFINE_PX)
     if len(crops) == 0:
         return _nothing()
-    batches = [crops[start : start + REFINE_BATCH] for start in range(0, len(crops), REFINE_BATCH)]
-    answers = [rnet.run(["scores", "offsets"], {"pixels": batch}) for batch in batches]
-    scores, offsets = map(np.concatenate, zip(*answers, strict=True))
+    scores, offsets = rnet.run(["scores", "offsets"], {"pixels": crops})
     found = Found(boxes, scores, offsets, np.empty((len(boxes), 0, 2), np.float32))
     found = found.take(scores > REFINE_SCORE)
     found = found.take(suppress(found, STAGE_IOU))
