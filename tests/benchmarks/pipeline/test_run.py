@@ -10,10 +10,12 @@ import pytest
 from benchmarks.corpus import write_corpus
 from benchmarks.pipeline import run as pipeline
 from benchmarks.pipeline import served as served_models
-from benchmarks.pipeline.files_to_rows import client_route, measure_routes, papers_route
+from benchmarks.pipeline.files_to_rows import Measured, Result, client_route, measure_routes, papers_route
 from benchmarks.pipeline.papers_path import PapersPath
-from benchmarks.pipeline.run import TARGETS, run_pipeline
+from benchmarks.pipeline.run import TARGETS, Findings, run_pipeline
 from benchmarks.pipeline.served import published, serving
+from benchmarks.pipeline.share import Share
+from benchmarks.pipeline.shares import ADDED, CROPS
 from benchmarks.pipeline.turns import Settings
 from benchmarks.random_service import RandomModel, random_model, varied_crops
 from benchmarks.serving.measuring import Windowing
@@ -124,6 +126,23 @@ def test_an_export_without_the_graph_is_taken_as_it_is(work: Path):
     ):
         enter(work, "int8")
     assert not (work / "export" / "face_encoder.int8.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "native_int8", "targets"),
+    [
+        ("ViT-L-14", True, ["-", "at least 5x", "at least 95%", "at most 6 ms"]),
+        ("ViT-L-14", False, ["-", "-", "at least 95%", "at most 6 ms"]),
+        ("ViT-B-32", True, ["-", "-", "-", "at most 6 ms"]),
+    ],
+)
+def test_a_target_is_for_the_encoder_and_the_processor_that_it_was_set_for(encoder, native_int8, targets):
+    results = [Result(f"client score, {precision}", 1, 1, 1, 1, 4.0, 2, 900, 8) for precision in ("fp32", "int8")]
+    shares = [Share(CROPS, [0.96], 0, {}), Share(ADDED, [5.0], 0, {})]
+    found = Findings(Measured({}, 8, 13), results, {}, "fp32", [], shares, [])
+    made = pipeline.figures(encoder, found, native_int8=native_int8)
+    assert [figure.target for figure in made] == targets
+    assert made[1].met == (False if targets[1] != "-" else None)
 
 
 def test_only_the_design_sets_targets():
