@@ -22,6 +22,7 @@ from benchmarks.pipeline.shares import (
 from benchmarks.pipeline.stages import Stages
 from benchmarks.pipeline.turns import Settings
 from benchmarks.random_service import random_service
+from benchmarks.records import Figure
 from benchmarks.serving.windows import Windowing
 from lnclip.errors import LnclipError
 
@@ -57,7 +58,7 @@ def test_a_request_of_46_ms_whose_stages_take_40_has_6_added() -> None:
     ],
 )
 def test_a_share_in_words(share: Share, words: tuple[str, str, str, bool]) -> None:
-    assert share.figure() == words
+    assert share.figure() == Figure(*words)
 
 
 @pytest.mark.slow
