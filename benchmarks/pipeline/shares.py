@@ -4,8 +4,8 @@
 
         share = crops per second through the server / crops per second of the engine alone
 
-    The engine alone is the one that is served, in this process, on all cores, at the batch size that suits it best. The
-crops are faces: a black one would cost the server nothing (``lnclip.blank_crops``) and the engine alone a face's time.
+    The engine alone is the one that is served, in this process, on all cores, at the batch size that suits it best.
+    The crops are faces: a black one would cost the server nothing (``lnclip.blank_crops``), the engine a face's time.
 
 (2) The whole ensemble, at saturation::
 

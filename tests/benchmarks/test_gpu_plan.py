@@ -100,6 +100,12 @@ def test_launches_outweigh_arithmetic_in_small_batches_only() -> None:
     assert launch_bound_batch(162e9, 324e12, kernels=150, launch_us=10) == pytest.approx(3.0)
 
 
+def test_the_page_says_up_to_which_batch_launches_outweigh() -> None:
+    flops = Rates(700).encoder_flops
+    low, high = (round(launch_bound_batch(ONE_FACE.flop_per_face, flops, 170, launch_us)) for launch_us in (5, 15))
+    assert f"launching outweighs computing up to {low} to {high} faces" in OPERATIONS.read_text(encoding="utf-8")
+
+
 def test_the_table_says_if_and_then() -> None:
     lines = plan_table(WORK, CPU, [300, 600]).splitlines()
     assert "if the FP16 ceiling is" in lines[0]
