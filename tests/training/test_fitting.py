@@ -56,9 +56,8 @@ def test_a_run_is_complete_and_says_where_it_came_from(config: TrainConfig, tmp_
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(config: TrainConfig, tmp_path: Path) -> None:
-    runs = {}
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        runs[name] = fit(changed(config, seed=seed), tmp_path / name).identity.weights_sha256
+    seeds = (("a", 0), ("b", 0), ("c", 1))
+    runs = {name: fit(changed(config, seed=seed), tmp_path / name).identity.weights_sha256 for name, seed in seeds}
     assert runs["a"] == runs["b"]
     assert runs["a"] != runs["c"]
 
@@ -112,9 +111,8 @@ def hard_index(small_index: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     items = read_index(small_index, "crop")
     label = {"real": "fake", "fake": "real"}
     wrong = [item._replace(label=label[item.label]) if n % 8 < 2 else item for n, item in enumerate(items)]
-    write_index(
-        folder / "index.csv", [item._replace(video=f"{n // 4}", source=item.label) for n, item in enumerate(wrong)]
-    )
+    pairs = [item._replace(video=f"{n // 4}", source=item.label) for n, item in enumerate(wrong)]
+    write_index(folder / "index.csv", pairs)
     return folder / "index.csv"
 
 
