@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from benchmarks.pipeline.costs import ONE_REQUEST, Cost, Stage
 from benchmarks.records import table
-from benchmarks.serving.measured import Measurement, ModelSplit
+from benchmarks.serving.measured import ModelSplit
 
 STEPS: Mapping[str, Stage] = {
     "image_decoder": "decode",
@@ -48,7 +48,7 @@ class Hop(NamedTuple):
         return self.queue_ms + self.input_ms + self.infer_ms + self.output_ms + self.other_ms - self.own_ms
 
 
-def hops(measurement: Measurement, own: Mapping[Stage, Cost]) -> list[Hop]:
+def hops(latency_ms: float, ensemble: ModelSplit, steps: Sequence[ModelSplit], own: Mapping[Stage, Cost]) -> list[Hop]:
     """Every step of the ensemble, then Triton between the steps, then client and transport.
 
     Their ``added_ms`` add up to the mean latency less the sum of the stages' own time:
@@ -57,10 +57,12 @@ def hops(measurement: Measurement, own: Mapping[Stage, Cost]) -> list[Hop]:
     Both can be negative: Triton books a request when its answer is on its way already, and the next part has begun.
 
     Args:
-        measurement: of the ensemble, one request in flight.
+        latency_ms: mean, of one request in flight.
+        ensemble: the server's statistics of these requests.
+        steps: the same of its models, in their order.
         own: of the same image, in this process.
     """
-    steps = [
+    way = [
         Hop(
             step.name,
             own[STEPS[step.name]].wall_ms,
@@ -70,15 +72,14 @@ def hops(measurement: Measurement, own: Mapping[Stage, Cost]) -> list[Hop]:
             step.compute_output_us / 1000,
             step.overhead_us / 1000,
         )
-        for step in measurement.steps
+        for step in steps
     ]
-    ensemble_ms = _request_ms(measurement.model)
-    between_ms = ensemble_ms - sum(_request_ms(step) for step in measurement.steps)
-    outside_ms = float(measurement.latencies_us.mean()) / 1000 - ensemble_ms
+    ensemble_ms = _request_ms(ensemble)
+    between_ms = ensemble_ms - sum(map(_request_ms, steps))
     return [
-        *steps,
+        *way,
         Hop("between the steps", 0.0, 0.0, 0.0, 0.0, 0.0, between_ms),
-        Hop("client and transport", 0.0, 0.0, 0.0, 0.0, 0.0, outside_ms),
+        Hop("client and transport", 0.0, 0.0, 0.0, 0.0, 0.0, latency_ms - ensemble_ms),
     ]
 
 

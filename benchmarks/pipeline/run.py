@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.corpus import write_corpus
 from benchmarks.encoder_speed.targets import TARGETED, has_vnni
+from benchmarks.pipeline.added import ADDED, measure_added
 from benchmarks.pipeline.costs import StageTime
 from benchmarks.pipeline.files_to_rows import Measured, Result, Route, client_route, measure_routes, papers_route
 from benchmarks.pipeline.files_to_rows import summarise as summarise_routes
@@ -24,7 +25,7 @@ from benchmarks.pipeline.plot import plot
 from benchmarks.pipeline.served import Served, serving
 from benchmarks.pipeline.served_stages import measure_stages
 from benchmarks.pipeline.share import Share
-from benchmarks.pipeline.shares import ADDED, measure_added, measure_crops_share, measure_ensemble_share
+from benchmarks.pipeline.shares import measure_crops_share, measure_ensemble_share
 from benchmarks.pipeline.tables import cpu_parts, routes_table, shares_table, stages_table
 from benchmarks.pipeline.turns import Settings
 from benchmarks.random_service import random_service

@@ -1,4 +1,4 @@
-"""One figure of ``shares``: its aim, its rounds, and what it was made of."""
+"""One figure of ``shares`` or ``added``: its aim, its rounds, and what it was made of."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Share(NamedTuple):
     """One for each round."""
 
     unstable: int
-    """Rounds in which the server's windows did not agree."""
+    """Rounds in which the server's windows did not agree; 0 where it has none."""
 
     details: Mapping[str, object]
     """What it was made of, as JSON holds it."""

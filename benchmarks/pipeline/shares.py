@@ -1,4 +1,4 @@
-"""How much of the machine reaches the caller: the server against the models' own work, three figures.
+"""How much of the machine reaches the caller: the server against the models' own work, two figures.
 
 (1) Ready crops, at saturation::
 
@@ -16,10 +16,6 @@
     details say how much. Anything else that runs on this machine lowers the share; the server's own CPU time for an
     image, in the details too, does not depend on it: stages / (server + load generator) is what the share can reach.
 
-(3) What the ensemble adds to one 1280x720 request, one in flight::
-
-        added = median latency - sum of the stages' own wall times on the same image
-
 Server and process take turns in every round, and a figure is the median of the rounds' figures. The server's rates are
 ``turns.steady_per_s``.
 """
@@ -35,8 +31,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.pipeline.costs import SATURATED, mean_costs, total
-from benchmarks.pipeline.hops import Hop, hops, median_hops, own_ms
+from benchmarks.pipeline.costs import SATURATED, total
 from benchmarks.pipeline.served_stages import ServedStages
 from benchmarks.pipeline.share import Aim, Share
 from benchmarks.pipeline.stages import Stages, not_black
@@ -51,7 +46,7 @@ from benchmarks.pipeline.turns import (
     steady_per_s,
     under_load,
 )
-from benchmarks.serving.measured import Load, Measurement
+from benchmarks.serving.measured import Measurement
 from benchmarks.serving.measuring import Target
 from client.scorer import Scorer
 from lnclip.errors import LnclipError
@@ -59,7 +54,6 @@ from lnclip.running import RunningServer
 
 CROPS = Aim("ready crops through the server, of the encoder alone", 0.95)
 ENSEMBLE = Aim("whole ensemble, of the stages alone on the same cores", 0.90)
-ADDED = Aim("what the ensemble adds to one 1280x720 request", 6.0, "ms")
 """Source: DESIGN section 6."""
 
 CONTENDER = 0.9
@@ -83,16 +77,6 @@ def ensemble_share(images_per_s: float, cores: int, cpu_s: float) -> float:
         cpu_s: of all the stages, for one image.
     """
     return images_per_s / (cores / cpu_s)
-
-
-def added_ms(latency_us: float, stages_ms: float) -> float:
-    """(3): of a request's time, what is not the stages' own.
-
-    Args:
-        latency_us: of the request, microseconds.
-        stages_ms: their wall time, milliseconds.
-    """
-    return latency_us / 1000 - stages_ms
 
 
 def measure_crops_share(server: RunningServer, images: Sequence[Path], settings: Settings) -> Share:
@@ -168,33 +152,6 @@ def measure_ensemble_share(server: RunningServer, images: Sequence[Path], settin
         ],
     }
     return Share(ENSEMBLE, samples, _unstable(rounds), details)
-
-
-def measure_added(server: RunningServer, image: Path, settings: Settings) -> tuple[Share, list[Hop]]:
-    """Figure (3), and what each part of the way adds. Serve a small encoder: a large one's noise hides it.
-
-    Raises:
-        LnclipError: a request failed, scores differ, or the server's repository or the image cannot be read.
-    """
-    content, load, target = image.read_bytes(), Load("concurrency", 1), _target(server, "images")
-    with ServedStages(server.repository) as stages:
-        check_answers(server, [content], stages)
-        rounds = in_turn(
-            settings.rounds,
-            lambda: under_load(target, load, [content], settings),
-            lambda: [stages.run([content]).costs for _ in range(settings.repeats)],
-        )
-    latencies_us = [float(np.median(measured.latencies_us)) for measured, _ in rounds]
-    walls_ms = [statistics.median(map(own_ms, passes)) for _, passes in rounds]
-    samples = [added_ms(latency, wall) for latency, wall in zip(latencies_us, walls_ms, strict=True)]
-    found = [hops(measured, mean_costs(passes)) for measured, passes in rounds]
-    details = {
-        "rounds": [
-            {"server": described(measured), "stages_ms": wall, "hops": [hop._asdict() for hop in way]}
-            for (measured, _), wall, way in zip(rounds, walls_ms, found, strict=True)
-        ]
-    }
-    return Share(ADDED, samples, _unstable(rounds), details), median_hops(found)
 
 
 def check_answers(server: RunningServer, contents: Sequence[bytes], stages: Stages | ServedStages) -> None:

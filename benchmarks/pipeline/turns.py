@@ -37,8 +37,8 @@ class Settings:
     turn_s: float = 20.0
     """How long the encoder alone works in its turn, at least, at each batch size."""
 
-    repeats: int = 30
-    """Passes of one image through the stages, in their turn."""
+    pairs: int = 200
+    """Of one request and one pass of its image through the stages, in a round of ``added``."""
 
 
 def in_turn(rounds: int, first: Callable[[], First], second: Callable[[], Second]) -> list[tuple[First, Second]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
+
 import pytest
 
 from benchmarks.pipeline.costs import ONE_REQUEST, SATURATED, Clock, Cost, Spread, StageTime, mean_costs, total
 from benchmarks.pipeline.hops import hop_table, hops, median_hops, own_ms
-from benchmarks.serving.measured import Load, Measurement, ModelSplit, Window
+from benchmarks.serving.measured import ModelSplit
 
 COSTS = {
     "decode": Cost(10.0, 9.0),
@@ -23,17 +24,14 @@ def split(name: str, *parts_us: float) -> ModelSplit:
     return ModelSplit(name, 100, 0, 100, 100, *parts_us)
 
 
-def one_in_flight(latencies_ms: list[float], model: ModelSplit, steps: list[ModelSplit]) -> Measurement:
-    return Measurement(
-        load=Load("concurrency", 1), is_stable=True, windows=[Window(10.0, len(latencies_ms), 0.0)], duration_s=10.0,
-        latencies_us=np.array(latencies_ms) * 1000,
-        answered_s=np.zeros(len(latencies_ms)), marshal_us=0.0, faces=len(latencies_ms), errors={},
-        delayed_share=0.0, client_cores=0.1, server_cores=0.9, model=model, steps=steps,
-    )  # fmt: skip
+class Found(NamedTuple):
+    latency_ms: float
+    ensemble: ModelSplit
+    steps: list[ModelSplit]
 
 
 @pytest.fixture
-def measurement() -> Measurement:
+def found() -> Found:
     steps = [
         split("image_decoder", 100, 200, 13_000, 1_500, 200),  # 15 ms
         split("face_detector", 0, 500, 41_000, 500, 0),  # 42
@@ -41,8 +39,8 @@ def measurement() -> Measurement:
         split("face_encoder", 50, 50, 20_800, 100, 0),  # 21
         split("face_verdict", 0, 0, 600, 400, 0),  # 1
     ]
-    # The five together take 86 ms, the ensemble 88, the caller sees 90 (mean of 88 and 92).
-    return one_in_flight([88.0, 92.0], split("deepfake_detector", 0, 1_150, 81_400, 3_100, 2_350), steps)
+    # The five together take 86 ms, the ensemble 88, the caller sees 90.
+    return Found(90.0, split("deepfake_detector", 0, 1_150, 81_400, 3_100, 2_350), steps)
 
 
 def test_one_request_and_a_saturated_server_encode_differently() -> None:
@@ -72,8 +70,8 @@ def test_the_clock_adds_up_and_divides_by_the_images(monkeypatch: pytest.MonkeyP
     assert clock.cost("decode", 4) == pytest.approx((200.0, 350.0))
 
 
-def test_hops_show_what_each_part_of_the_way_adds(measurement: Measurement) -> None:
-    way = hops(measurement, COSTS)
+def test_hops_show_what_each_part_of_the_way_adds(found: Found) -> None:
+    way = hops(*found, COSTS)
     assert [(hop.where, round(hop.added_ms, 6)) for hop in way] == [
         ("image_decoder", 5.0),
         ("face_detector", 2.0),
@@ -85,19 +83,17 @@ def test_hops_show_what_each_part_of_the_way_adds(measurement: Measurement) -> N
     ]
 
 
-def test_hops_add_up_to_the_latency_less_the_stages_own_time(measurement: Measurement) -> None:
-    assert sum(hop.added_ms for hop in hops(measurement, COSTS)) == pytest.approx(90.0 - own_ms(COSTS))
+def test_hops_add_up_to_the_latency_less_the_stages_own_time(found: Found) -> None:
+    assert sum(hop.added_ms for hop in hops(*found, COSTS)) == pytest.approx(90.0 - own_ms(COSTS))
 
 
-def test_a_hop_is_the_median_of_its_rounds(measurement: Measurement) -> None:
-    rounds = [
-        [hop._replace(infer_ms=hop.infer_ms * factor) for hop in hops(measurement, COSTS)] for factor in (1, 9, 2)
-    ]
+def test_a_hop_is_the_median_of_its_rounds(found: Found) -> None:
+    rounds = [[hop._replace(infer_ms=hop.infer_ms * factor) for hop in hops(*found, COSTS)] for factor in (1, 9, 2)]
     decoder = median_hops(rounds)[0]
     assert (decoder.where, decoder.infer_ms, decoder.own_ms) == ("image_decoder", 26.0, 10.0)
 
 
-def test_the_table_of_hops_ends_with_their_sum(measurement: Measurement) -> None:
-    *_, last = hop_table(hops(measurement, COSTS)).splitlines()
+def test_the_table_of_hops_ends_with_their_sum(found: Found) -> None:
+    *_, last = hop_table(hops(*found, COSTS)).splitlines()
     where, *_, added = (cell.strip() for cell in last.strip("|").split("|"))
     assert (where, added) == ("together", "14.90")

@@ -10,12 +10,13 @@ import pytest
 from benchmarks.corpus import write_corpus
 from benchmarks.pipeline import run as pipeline
 from benchmarks.pipeline import served as served_models
+from benchmarks.pipeline.added import ADDED
 from benchmarks.pipeline.files_to_rows import Measured, Result, client_route, measure_routes, papers_route
 from benchmarks.pipeline.papers_path import PapersPath
 from benchmarks.pipeline.run import TARGETS, Findings, run_pipeline
 from benchmarks.pipeline.served import published, serving
 from benchmarks.pipeline.share import Share
-from benchmarks.pipeline.shares import ADDED, CROPS
+from benchmarks.pipeline.shares import CROPS
 from benchmarks.pipeline.turns import Settings
 from benchmarks.random_service import RandomModel, random_model, varied_crops
 from benchmarks.serving.measuring import Windowing
@@ -31,7 +32,7 @@ QUICK = Settings(
     concurrencies=(4,),
     batch_sizes=(1, 8),
     turn_s=0.2,
-    repeats=2,
+    pairs=2,
 )
 
 

@@ -1,4 +1,4 @@
-"""The three shares: their arithmetic by hand, and all of them once against a real server."""
+"""The two shares: their arithmetic by hand, and all of them once against a real server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from benchmarks.corpus import write_corpus
 from benchmarks.pipeline import shares as pipeline_shares
 from benchmarks.pipeline.share import Aim, Share
 from benchmarks.pipeline.shares import (
-    added_ms,
     check_answers,
     crops_share,
     ensemble_share,
-    measure_added,
     measure_crops_share,
     measure_ensemble_share,
 )
@@ -32,7 +30,6 @@ QUICK = Settings(
     concurrencies=(2,),
     batch_sizes=(1, 4),
     turn_s=0.1,
-    repeats=2,
 )
 
 
@@ -42,10 +39,6 @@ def test_nineteen_of_twenty_crops_come_through() -> None:
 
 def test_two_cores_with_stages_of_eighty_milliseconds_could_do_25_images_a_second() -> None:
     assert ensemble_share(images_per_s=22.5, cores=2, cpu_s=0.080) == pytest.approx(0.90)
-
-
-def test_a_request_of_46_ms_whose_stages_take_40_has_6_added() -> None:
-    assert added_ms(latency_us=46_000.0, stages_ms=40.0) == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +55,7 @@ def test_a_share_in_words(share: Share, words: tuple[str, str, str, bool]) -> No
 
 
 @pytest.mark.slow
-def test_the_three_shares_of_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_two_shares_of_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[bytes] = []
     under_load = pipeline_shares.under_load
     monkeypatch.setattr(
@@ -77,7 +70,6 @@ def test_the_three_shares_of_a_real_server(tmp_path: Path, monkeypatch: pytest.M
     with random_service(tmp_path / "model", "demo-4x192-p32") as server:
         crops = measure_crops_share(server, paths, QUICK)
         ensemble = measure_ensemble_share(server, paths, QUICK)
-        added, way = measure_added(server, paths[0], QUICK)
         with Stages(server.repository) as stages:
             stages.runner.run = lambda crops, run=stages.runner.run: (answer := run(crops))._replace(
                 p_fake=1 - answer.p_fake
@@ -85,7 +77,7 @@ def test_the_three_shares_of_a_real_server(tmp_path: Path, monkeypatch: pytest.M
             with pytest.raises(LnclipError, match="the server says"):
                 check_answers(server, [path.read_bytes() for path in paths], stages)
 
-    for share in (crops, ensemble, added):
+    for share in (crops, ensemble):
         assert json.loads(json.dumps(share.details, allow_nan=False))["rounds"]
         assert len(share.samples) == 1
         assert share.value == share.samples[0]
@@ -98,9 +90,3 @@ def test_the_three_shares_of_a_real_server(tmp_path: Path, monkeypatch: pytest.M
     [turn] = ensemble.details["rounds"]
     stages_s = sum(ms for stage, ms in turn["stages_cpu_ms"].items() if stage != "encode") / 1000
     assert ensemble.value == pytest.approx(turn["per_s"] * stages_s / ensemble.details["cores"])
-    [turn] = added.details["rounds"]
-    assert added.value == pytest.approx(turn["server"]["p50_ms"] - turn["stages_ms"])
-    assert [hop.where for hop in way][:5] == [
-        "image_decoder", "face_detector", "face_aligner", "face_encoder", "face_verdict",
-    ]  # fmt: skip
-    assert all(hop.infer_ms > 0 and hop.own_ms > 0 for hop in way[:5])
