@@ -49,6 +49,13 @@ def test_a_progressive_jpeg_reads_like_a_baseline_one():
     assert np.abs(read_image(jpeg(COLOURS, progressive=True)).pixels - read_image(jpeg(COLOURS)).pixels).max() == 0
 
 
+def test_an_upright_rgb_image_is_not_copied(monkeypatch: pytest.MonkeyPatch):
+    plain = jpeg(COLOURS)
+    expected = np.asarray(Image.open(io.BytesIO(plain)))
+    monkeypatch.setattr(Image.Image, "copy", None)
+    np.testing.assert_array_equal(read_image(plain).pixels, expected)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_and_reported(orientation):
     exif = Image.Exif()
