@@ -25,6 +25,7 @@ class TritonPythonModel:
         keep_freed_memory()
         version = Path(args["model_repository"]) / args["model_version"]
         self.spec = PreprocessSpec.model_validate_json((version / "spec.json").read_bytes())
+        self.spec_words = self.spec.spec_id.words()
         parameters = json.loads(args["model_config"])["parameters"]
         self.max_faces_cap = int(parameters["max_faces_cap"]["string_value"])
 
@@ -55,6 +56,6 @@ class TritonPythonModel:
                 pb_utils.Tensor("face_score", found.scores),
                 pb_utils.Tensor("face_flags", np.array(faces.flags, np.object_)),
                 pb_utils.Tensor("num_faces", np.array([len(faces.flags)], np.int32)),
-                pb_utils.Tensor("aligner_spec_id", self.spec.spec_id.words()),
+                pb_utils.Tensor("aligner_spec_id", self.spec_words),
             ]
         )

@@ -1,5 +1,6 @@
 """Triton adapter of the CPU flavour: crops in, p_fake and embedding out, by OpenVINO."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,9 @@ class TritonPythonModel:
         """One response per request, in order."""
         crops = [pb_utils.get_input_tensor_by_name(request, "crops").as_numpy() for request in requests]
         answer = self.encoder.run(np.concatenate(crops))
-        ends = np.cumsum([len(batch) for batch in crops])[:-1]
-        return [_respond(EncoderAnswer(*part)) for part in zip(*(np.split(v, ends) for v in answer), strict=True)]
+        ends = itertools.accumulate(map(len, crops), initial=0)
+        parts = (EncoderAnswer(*(rows[first:end] for rows in answer)) for first, end in itertools.pairwise(ends))
+        return [_respond(part) for part in parts]
 
     def finalize(self) -> None:
         """Free the engine."""

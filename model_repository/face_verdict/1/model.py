@@ -19,7 +19,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Remember where the encoder's versions lie: answers name their artifact, its model.json describes it."""
         self.encoder = Path(args["model_repository"]).parent / "face_encoder"
-        self.models: dict[tuple[ContentId, int], ServedModel] = {}
+        self.models: dict[tuple[ContentId, int], str] = {}
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response per request, in order."""
@@ -54,11 +54,12 @@ class TritonPythonModel:
             pb_utils.Tensor("verdict", np.array([word], np.object_)),
             pb_utils.Tensor("p_fake", np.array([] if p_fake is None else [p_fake], np.float32)),
             pb_utils.Tensor("face_p_fake", np.ascontiguousarray(face_p_fake)),
-            pb_utils.Tensor("model", np.array([model.model_dump_json()], np.object_)),
+            pb_utils.Tensor("model", np.array([model], np.object_)),
         ]
 
-    def _model(self, artifact_id: ContentId, detector_id: int) -> ServedModel:
+    def _model(self, artifact_id: ContentId, detector_id: int) -> str:
         key = (artifact_id, detector_id)
         if key not in self.models:
-            self.models[key] = ServedModel.describe(find_artifact(self.encoder, artifact_id), detector_id)
+            served = ServedModel.describe(find_artifact(self.encoder, artifact_id), detector_id)
+            self.models[key] = served.model_dump_json()
         return self.models[key]
