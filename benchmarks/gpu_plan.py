@@ -74,8 +74,8 @@ class CpuTimes(NamedTuple):
 ONE_FACE = Work(faces=1, flop_per_face=156_385_771_520)
 """The exported ViT-L/14. Source: ``flop_per_image`` of results/2026-11-22_encoder_2.json."""
 
-CPU_TIMES = CpuTimes(decode=7.9, align=5.1, transport=5.4)
-"""Of a 1280x720 JPEG with one face, on an AMD EPYC. Source: results/2026-11-22_pipeline.md, the models' own work and
+CPU_TIMES = CpuTimes(decode=5.8, align=5.5, transport=5.8)
+"""Of a 1280x720 JPEG with one face, on an AMD EPYC. Source: results/2026-11-22_pipeline_3.md, the models' own work and
 what the ensemble adds to one request."""
 
 CEILINGS_TFLOPS = (400, 500, 600, 700)

@@ -31,7 +31,7 @@ from lnclip.errors import ArtifactError
 from lnclip.intake import read_image
 from lnclip.preprocess import Faces, cut_faces
 from lnclip.publication import versions
-from lnclip.scoring import RequestParameters, ServedModel, aggregate_faces, verdict
+from lnclip.scoring import RequestParameters, aggregate_faces, verdict
 
 ASKED: Mapping[str, object] = {}
 """Request parameters: none, so the defaults hold."""
@@ -126,12 +126,10 @@ class Stages:
             return cut_faces(frame, found, detector_id, self.artifact.identity.spec)
 
     def _judge(self, answer: EncoderAnswer, cut: Faces, clock: Clock) -> Floats:
-        served = ServedModel.describe(self.artifact, self.detector.detector_id)  # the server keeps it too
         with clock.runs("verdict"):
             face_p_fake = answer.p_fake[: len(cut.crops), 0]
             p_fake = aggregate_faces(face_p_fake, cut.detections.boxes, RequestParameters.parse(ASKED).aggregate)
             verdict(p_fake, float(answer.threshold[0, 0]))
-            served.model_dump_json()
         return face_p_fake
 
     def _encode_batched(self, crops: Pixels, batch: int, clock: Clock) -> int:
