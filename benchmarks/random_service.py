@@ -23,7 +23,7 @@ from lnclip.preprocess import cut_faces
 from lnclip.publication import versions
 from lnclip.running import RunningServer
 from lnclip.spec import PreprocessSpec
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from server.repository import has_encoder_adapter, init_repository
 from training.data.demo_data import photograph_pixels
 from training.data.faces import find_faces
@@ -105,7 +105,7 @@ def random_service(folder: Path, encoder: str) -> Iterator[RunningServer]:
     try:
         yield server
     finally:
-        stop(folder / ".run")
+        discard(folder / ".run")
 
 
 def varied_crops(detector_folder: Path, spec: PreprocessSpec) -> NDArray[np.uint8]:

@@ -21,10 +21,9 @@ from export.reloading import check_served
 from lnclip.errors import ArtifactError, ConfigError, ParityError, PublishError, ServerError
 from lnclip.golden import Golden
 from lnclip.running import RunningServer
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from server.environment import SERVING_ENV, installed_version
 from server.repository import init_encoder_alone
-from server.run_folder import recorded
 
 log = logging.getLogger(__name__)
 
@@ -66,15 +65,13 @@ def _server_of(candidate: Candidate, staging: Path) -> Iterator[RunningServer]:
     """A server that serves the staged folder and nothing else."""
     folder = staging.with_name(CHECKING)
     run_dir = folder / "run"
-    if run_dir.exists() and recorded(run_dir) is not None:
-        stop(run_dir)  # left by a publish that was killed
+    discard(run_dir)  # left by a publish that was killed
     shutil.rmtree(folder, ignore_errors=True)
     init_encoder_alone(folder / "repository", candidate.artifact, staging)
     try:
         yield start(StartOptions(folder / "repository", run_dir=run_dir, ready_timeout_s=CHECK_S))
     finally:
-        if recorded(run_dir) is not None:
-            stop(run_dir)
+        discard(run_dir)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(staging / "__pycache__", ignore_errors=True)  # of the adapter: no part of a version
 

@@ -98,6 +98,21 @@ def stop(run_dir: Path = RUN_DIR) -> None:
         _end(server, run_dir)
 
 
+def discard(run_dir: Path) -> None:
+    """Kill the server of a run folder, if there is one, for a caller who alone asks it and has all answers.
+
+    Nothing is waited for, where ``stop`` waits about 4 s for Triton to unload its Python models. None of its
+    processes stays.
+    """
+    if not run_dir.exists():
+        return
+    with exclusive(run_dir):
+        server = recorded(run_dir)
+        if server is not None:
+            processes.kill_members(server.pid, run_dir, patience_s=0)
+            _forget(run_dir)
+
+
 def quote_log(run_dir: Path) -> str:
     """The log's last lines that say why something failed."""
     return server_log.quote(run_dir / server_log.LOG_NAME)
@@ -182,8 +197,14 @@ def _wait_until_ready(server: RunningServer, server_id: str, timeout_s: float) -
 def _end(server: RunningServer, run_dir: Path, patience_s: float = STOP_S) -> None:
     """Terminate a server, then whatever of its session stays, then forget it."""
     if not processes.terminate(server.pid, server.start_ticks, patience_s):
-        log.warning("the server (pid %d) did not stop within %g s", server.pid, patience_s)
+        log.warning("the server (pid %d) did not stop within %g s: killing it", server.pid, patience_s)
         processes.kill_members(server.pid, run_dir, patience_s=0)
-    processes.kill_members(server.pid, run_dir)
+    for process in processes.kill_members(server.pid, run_dir):
+        log.warning("killed process %d, which did not leave: %s", process.pid, " ".join(process.arguments)[:120])
+    _forget(run_dir)
+
+
+def _forget(run_dir: Path) -> None:
+    """Remove what a server that is gone has left."""
     shared_memory.remove_regions(shm_prefix(run_dir))
     forget(run_dir)

@@ -7,7 +7,6 @@ tritonserver leads a session of its own; its Python stubs belong to that session
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import time
@@ -16,8 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lnclip.running import start_ticks
-
-log = logging.getLogger(__name__)
 
 MARKER = "LNCLIP_RUN_DIR"
 """Environment variable that names the run folder a process belongs to."""
@@ -107,19 +104,16 @@ def terminate(pid: int, ticks: int, timeout_s: float) -> bool:
     return False
 
 
-def kill_members(session: int, run_dir: Path, patience_s: float = STUB_EXIT_S) -> list[int]:
-    """Wait a moment for a session's processes to leave, then kill what is left, one by one; gives the killed pids."""
+def kill_members(session: int, run_dir: Path, patience_s: float = STUB_EXIT_S) -> list[Process]:
+    """Wait a moment for a session's processes to leave, then kill what is left, one by one; gives the killed ones."""
     deadline = time.monotonic() + patience_s
     while (left := members(session, run_dir)) and time.monotonic() < deadline:
         time.sleep(0.1)
     for process in left:
-        log.warning("killing process %d that did not leave: %s", process.pid, " ".join(process.arguments)[:120])
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
     deadline = time.monotonic() + STUB_EXIT_S
     while members(session, run_dir) and time.monotonic() < deadline:
         time.sleep(0.02)
     reap(session)
-    return [process.pid for process in left]
+    return left

@@ -139,11 +139,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory, exported: Path) -> Path
 @pytest.fixture(scope="session")
 def triton(tmp_path_factory: pytest.TempPathFactory, repository: Path):
     """A real tritonserver on that repository, on loopback and free ports."""
-    from server.embedded import StartOptions, start, stop
+    from server.embedded import StartOptions, discard, start
 
     run_dir = tmp_path_factory.mktemp("run") / ".run"
     yield start(StartOptions(repository=repository, run_dir=run_dir))
-    stop(run_dir)
+    discard(run_dir)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from lnclip.artifact import Precision
 from lnclip.engines import supports_bf16
 from lnclip.errors import LnclipError, SetupError
 from lnclip.running import RunningServer
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def serving(work: Path, encoder: str, precisions: Sequence[Precision]) -> Iterat
                 log.warning("%s is left out: %s", precision, error)
                 not_here[precision] = str(error)
             else:
-                undo.callback(stop, run_dirs / precision)
+                undo.callback(discard, run_dirs / precision)
         if not servers:
             raise SetupError(f"no precision can be served: {_reasons(not_here)}")
         yield Served(model, servers, not_here)

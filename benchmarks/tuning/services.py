@@ -24,7 +24,7 @@ from lnclip.errors import LnclipError
 from lnclip.publication import versions
 from lnclip.running import RunningServer
 from server.asking import encode
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from server.repository import init_repository
 from server.tuned import FILE, Tuned
 
@@ -43,7 +43,7 @@ class _Service:
         self.server = start(StartOptions(folder / "repository", run_dir=self.run_dir, ready_timeout_s=START_S))
 
     def stop(self) -> None:
-        stop(self.run_dir)
+        discard(self.run_dir)
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,7 @@ import pytest
 
 from client import AsyncScorer, Row, Scorer
 from lnclip.running import RunningServer
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from tests.client.peer import Peer, ensemble_answer, serve
 from tests.conftest import jpeg
 
@@ -35,7 +35,7 @@ def files(tmp_path: Path, astronaut: np.ndarray) -> Path:
 @pytest.fixture
 def run_dir(tmp_path: Path):
     yield tmp_path / ".run"
-    stop(tmp_path / ".run")
+    discard(tmp_path / ".run")
 
 
 def port(url: str) -> int:

@@ -21,7 +21,7 @@ from lnclip.publication import WITHDRAWN, find_artifact, versions
 from lnclip.running import RunningServer
 from lnclip.spec import PreprocessSpec
 from server.asking import encode
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from server.model_configs import load_config
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def options(tmp_path: Path) -> PublishOptions:
 @pytest.fixture
 def own_server(published: Path, options: PublishOptions):
     yield start(StartOptions(repository=published, run_dir=options.run_dir))
-    stop(options.run_dir)
+    discard(options.run_dir)
 
 
 def served_id(server: RunningServer, crops: np.ndarray) -> list[int]:

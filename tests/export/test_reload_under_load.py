@@ -17,7 +17,7 @@ from lnclip.artifact import Artifact
 from lnclip.engines import TorchRunner
 from lnclip.running import RunningServer
 from lnclip.spec import PreprocessSpec
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from tests.conftest import jpeg
 from tests.model_repository.test_served import faces_in_process, score
 
@@ -95,7 +95,7 @@ def test_no_request_fails_and_every_answer_is_its_weights_own(
                 stopped.set()
             answers = [answer for client in clients for answer in client.result()]
     finally:
-        stop(options.run_dir)
+        discard(options.run_dir)
     assert {answer.artifact_id for answer in answers} == set(names)
     assert len(answers) > PUBLISHES * CLIENTS
     worst = max(abs(answer.p_fake - expected[answer.artifact_id][answer.file]) for answer in answers)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from client import Scorer
 from lnclip.running import RunningServer
 from server.asking import encode
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from server.processes import members
 from tests.conftest import jpeg
 
@@ -53,7 +53,7 @@ def counting_server(
     )
     onnx.save(model, path)
     yield start(StartOptions(copy, run_dir=run_dir))
-    stop(run_dir)
+    discard(run_dir)
 
 
 def test_the_engine_gets_the_faces_without_the_black_crops(counting_server: RunningServer) -> None:

@@ -25,7 +25,7 @@ from lnclip.preprocess import Faces, cut_faces
 from lnclip.scoring import RequestParameters
 from lnclip.spec import PreprocessSpec
 from server.control import load_model
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from tests.conftest import encoded, jpeg
 
 pytestmark = pytest.mark.slow
@@ -162,7 +162,7 @@ def own_server(copy, tmp_path):
     """Starts a server on that copy when called; stopped at the end."""
     run_dir = tmp_path / ".run"
     yield lambda: start(StartOptions(repository=copy, run_dir=run_dir))
-    stop(run_dir)
+    discard(run_dir)
 
 
 def test_a_nan_is_an_error_never_a_verdict(copy, own_server, astronaut):

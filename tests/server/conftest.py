@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from lnclip.running import RunningServer
-from server.embedded import StartOptions, start, stop
-from server.run_folder import recorded
+from server.embedded import StartOptions, discard, start
 
 CONFIG = """
 name: "{name}"
@@ -68,7 +67,7 @@ def shared_run_dir(tmp_path_factory) -> Path:
 def shared_server(sleeper_repository, shared_run_dir):
     """For tests that leave it as it is."""
     yield start(StartOptions(sleeper_repository, run_dir=shared_run_dir))
-    stop(shared_run_dir)
+    discard(shared_run_dir)
 
 
 @pytest.fixture
@@ -76,5 +75,4 @@ def run_dir(tmp_path):
     """A run folder whose server, if a test leaves one, is stopped."""
     folder = tmp_path / ".run"
     yield folder
-    if recorded(folder) is not None:
-        stop(folder)
+    discard(folder)

@@ -15,7 +15,7 @@ import pytest
 from lnclip import running
 from lnclip.errors import ConfigError, ServerError, SetupError
 from server import embedded, ports, shared_memory
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start, stop
 from server.launch import shm_prefix
 from server.processes import members
 from server.status import inspect
@@ -66,6 +66,25 @@ def test_a_stop_waits_for_work_in_flight(sleeper_repository, run_dir):
         stop(run_dir)
         assert answer.result(timeout=5) == pytest.approx(2.0)
     assert nothing_is_left(server, run_dir)
+
+
+def test_a_discard_waits_for_nothing_leaves_nothing_and_the_next_one_serves(sleeper_repository, run_dir):
+    server = start(StartOptions(sleeper_repository, run_dir=run_dir))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(sleep, server, 20.0)
+        time.sleep(0.5)
+        begun = time.monotonic()
+        discard(run_dir)
+        assert answer.exception(timeout=5) is not None
+    assert time.monotonic() - begun < 10
+    assert nothing_is_left(server, run_dir)
+    discard(run_dir)
+    assert sleep(start(StartOptions(sleeper_repository, run_dir=run_dir)), 0) == 0
+
+
+def test_a_discard_where_nothing_ever_ran_makes_nothing(run_dir):
+    discard(run_dir)
+    assert not run_dir.exists()
 
 
 def test_a_second_start_names_the_first(shared_server, shared_run_dir, sleeper_repository):

@@ -21,7 +21,7 @@ from lnclip.contract import ENCODER, ENSEMBLE
 from lnclip.errors import ConfigError, ServerError
 from lnclip.publication import versions
 from lnclip.running import RunningServer
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from server.health import Answer
 
 NOBODY = "127.0.0.1:9"
@@ -60,7 +60,7 @@ def elsewhere(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     run_dir = tmp_path_factory.mktemp("elsewhere") / ".run"
     http_port, grpc_port = neighbours()
     yield start(StartOptions(repository, http_port=http_port, grpc_port=grpc_port, run_dir=run_dir))
-    stop(run_dir)
+    discard(run_dir)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def no_ensemble(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     folder = tmp_path_factory.mktemp("alone")
     shutil.copytree(repository, folder / "repository", ignore=shutil.ignore_patterns(ENSEMBLE))
     yield start(StartOptions(folder / "repository", run_dir=folder / ".run"))
-    stop(folder / ".run")
+    discard(folder / ".run")
 
 
 def described(repository: Path) -> Any:

@@ -24,7 +24,7 @@ from benchmarks.serving.measured import Load, Measurement
 from benchmarks.serving.measuring import Mode, Target, measure
 from benchmarks.serving.windows import Windowing
 from lnclip.running import RunningServer
-from server.embedded import StartOptions, start, stop
+from server.embedded import StartOptions, discard, start
 from tests.benchmarks.serving.perf_analyzer import (
     ANY,
     WINDOWS,
@@ -147,7 +147,7 @@ def sleeping(found: PerfAnalyzer, folder: Path, load: Load, instances: int) -> I
     try:
         yield Comparison(found, server, load, "crops", [crop.tobytes() for crop in crops], folder)
     finally:
-        stop(folder / ".run")
+        discard(folder / ".run")
 
 
 @pytest.fixture
