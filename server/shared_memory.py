@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
 from lnclip.artifact import Flavour
 from lnclip.errors import ConfigError, SetupError
 from server.model_configs import config_file, instances, load_config, parameter
-
-log = logging.getLogger(__name__)
 
 SHM = Path("/dev/shm")  # noqa: S108 - looked at, never written to
 FRAME_MODELS = ("image_decoder", "face_aligner")
@@ -76,5 +73,4 @@ def check(repository: Path, models: list[str], flavour: Flavour, shm: Path = SHM
 def remove_regions(prefix: str, shm: Path = SHM) -> None:
     """Delete the regions of a server that no longer runs."""
     for region in shm.glob(f"{prefix}*"):
-        log.info("removing %s, left by a killed process", region)
         region.unlink(missing_ok=True)
