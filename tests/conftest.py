@@ -123,15 +123,24 @@ def exported(tmp_path_factory: pytest.TempPathFactory, random_run: Path, crops_i
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory, exported: Path) -> Path:
-    """What Triton serves: MTCNN and that graph, CPU flavour."""
+def detector_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MTCNN as ``python -m export face-detector`` writes it; to be copied, for its graphs take ten seconds."""
     from export.face_detector import install_mtcnn
+
+    out = tmp_path_factory.mktemp("detector")
+    install_mtcnn(out)
+    return out / "face_detector" / "1"
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory, exported: Path, detector_folder: Path) -> Path:
+    """What Triton serves: MTCNN and that graph, CPU flavour."""
     from export.publishing import publish
     from server.repository import init_repository
 
     out = tmp_path_factory.mktemp("build") / "repository"
     init_repository(out)
-    install_mtcnn(out)
+    shutil.copytree(detector_folder, out / "face_detector" / "1", dirs_exist_ok=True)
     publish(exported, out)
     return out
 

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from benchmarks.corpus import FACES, MIX, SIZES, Picture, write_corpus
-from export.face_detector import install_mtcnn
 from lnclip.detectors import load_detector
 from training.data.faces import find_faces
 
@@ -63,9 +62,8 @@ def test_a_seed_gives_the_same_files_again_and_another_gives_others(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_planted_faces_are_found(tmp_path: Path) -> None:
-    install_mtcnn(tmp_path)
-    detector = load_detector(tmp_path / "face_detector" / "1")
+def test_the_planted_faces_are_found(tmp_path: Path, detector_folder: Path) -> None:
+    detector = load_detector(detector_folder)
     written = write_corpus(tmp_path / "corpus", 10, sizes=SIZES[:2])
     found = [int((find_faces(pixels(picture), detector).scores > 0.9).sum()) for picture in written]
     assert found == [picture.num_faces for picture in written]

@@ -12,19 +12,18 @@ ENCODER = "demo-4x192-p32"
 
 
 @pytest.mark.slow
-def test_an_old_adapter_is_published_anew_and_old_configs_are_made_again(tmp_path: Path) -> None:
-    model = random_model(tmp_path, ENCODER)
+def test_an_old_adapter_is_published_anew_and_old_configs_are_made_again(work: Path) -> None:
+    model = random_model(work, ENCODER)
     weights = (model.run / "weights.safetensors").stat().st_mtime_ns
     adapter = model.repository / "face_encoder" / "1" / "model.py"
     config = model.repository / "image_decoder" / "configs" / "cpu.pbtxt"
     today = config.read_text()
-    random_model(tmp_path, ENCODER)
     assert versions(model.repository / "face_encoder") == [1], "nothing was old"
 
     adapter.write_text("# of an earlier revision\n")
     config.write_text("# of an earlier revision\n")
     assert not has_encoder_adapter(model.repository)
-    random_model(tmp_path, ENCODER)
+    random_model(work, ENCODER)
     assert versions(model.repository / "face_encoder") == [1, 2]
     newest = model.repository / "face_encoder" / "2" / "model.py"
     assert newest.read_bytes() == encoder_adapter().read_bytes()
@@ -33,9 +32,8 @@ def test_an_old_adapter_is_published_anew_and_old_configs_are_made_again(tmp_pat
 
 
 @pytest.mark.slow
-def test_another_precision_joins_those_that_are_there(tmp_path: Path) -> None:
-    model = random_model(tmp_path, ENCODER)
-    random_model(tmp_path, ENCODER, ("fp32", "fp16"))
+def test_another_precision_joins_those_that_are_there(work: Path) -> None:
+    model = random_model(work, ENCODER, ("fp32", "fp16"))
     assert {path.name for path in model.export.glob("*.onnx")} == {"face_encoder.fp32.onnx", "face_encoder.fp16.onnx"}
 
 

@@ -11,18 +11,8 @@ from lnclip.mtcnn import Mtcnn
 
 
 @pytest.fixture(scope="session")
-def mtcnn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """pnet.onnx, rnet.onnx and onet.onnx of the installed package's weights."""
-    from export.mtcnn_export import write_mtcnn
-
-    folder = tmp_path_factory.mktemp("mtcnn")
-    write_mtcnn(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def mtcnn(mtcnn_folder: Path) -> Mtcnn:
-    return Mtcnn(mtcnn_folder)
+def mtcnn(detector_folder: Path) -> Mtcnn:
+    return Mtcnn(detector_folder)
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,11 @@ MTCNN_FILES = {"pnet.onnx", "rnet.onnx", "onet.onnx"}
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory, mtcnn_folder: Path) -> Path:
+def repository(tmp_path_factory: pytest.TempPathFactory, detector_folder: Path) -> Path:
     """Once served RetinaFace, now MTCNN (whose graphs are written once a session)."""
 
     def write(folder: Path) -> list[str]:
-        return [shutil.copy(path, folder) and path.name for path in sorted(mtcnn_folder.glob("*.onnx"))]
+        return [shutil.copy(path, folder) and path.name for path in sorted(detector_folder.glob("*.onnx"))]
 
     repository = tmp_path_factory.mktemp("repository")
     folder = repository / "face_detector" / "1"

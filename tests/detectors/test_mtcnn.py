@@ -112,7 +112,7 @@ def test_shrinking_is_torch_adaptive_average_pooling(astronaut: np.ndarray) -> N
 
 @pytest.mark.skipif(not SERVING_PYTHON.exists(), reason="needs the serving environment: make setup")
 def test_the_serving_environment_answers_the_same(
-    mtcnn: Mtcnn, mtcnn_folder: Path, astronaut: np.ndarray, tmp_path: Path
+    mtcnn: Mtcnn, detector_folder: Path, astronaut: np.ndarray, tmp_path: Path
 ) -> None:
     letterboxes = letterbox(astronaut)[None]
     np.save(tmp_path / "in.npy", letterboxes)
@@ -121,7 +121,7 @@ def test_the_serving_environment_answers_the_same(
         "assert np.__version__.startswith('1.');"
         "np.savez(folder / 'out.npz', **Mtcnn(pathlib.Path(sys.argv[1])).detect(np.load(folder / 'in.npy'))._asdict())"
     )
-    command = [SERVING_PYTHON, "-c", script, mtcnn_folder, tmp_path]
+    command = [SERVING_PYTHON, "-c", script, detector_folder, tmp_path]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     answer = np.load(tmp_path / "out.npz")
     for name, values in mtcnn.detect(letterboxes)._asdict().items():

@@ -29,8 +29,8 @@ def pixels(shape: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "shape"), INPUTS)
-def test_the_graph_computes_what_torch_does(name: str, shape: tuple[int, ...], mtcnn_folder: Path) -> None:
-    session = onnxruntime.InferenceSession(mtcnn_folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
+def test_the_graph_computes_what_torch_does(name: str, shape: tuple[int, ...], detector_folder: Path) -> None:
+    session = onnxruntime.InferenceSession(detector_folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = load_network(name, package_data())(torch.from_numpy(pixels(shape)))
     answers = session.run(["scores", "offsets", "landmarks"][: len(expected)], {"pixels": pixels(shape)})
@@ -72,8 +72,8 @@ def test_says_how_to_get_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
         package_data()
 
 
-def test_the_files_say_nothing_of_the_machine_that_wrote_them(mtcnn_folder: Path) -> None:
-    for path in mtcnn_folder.glob("*.onnx"):
+def test_the_files_say_nothing_of_the_machine_that_wrote_them(detector_folder: Path) -> None:
+    for path in detector_folder.glob("*.onnx"):
         content = path.read_bytes()
         assert b"stack_trace" not in content
         assert b".py" not in content

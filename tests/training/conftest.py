@@ -32,15 +32,6 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def detector_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from export.face_detector import install_mtcnn
-
-    repository = tmp_path_factory.mktemp("detector")
-    install_mtcnn(repository)
-    return repository / "face_detector" / "1"
-
-
-@pytest.fixture(scope="session")
 def face(astronaut: np.ndarray) -> np.ndarray:
     """(256, 256, 3): small frames are detected fast."""
     return astronaut[:256, 100:356]

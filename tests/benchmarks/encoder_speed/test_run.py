@@ -11,18 +11,10 @@ from benchmarks.encoder_speed.loading import load
 from benchmarks.encoder_speed.run import run_encoder
 from benchmarks.encoder_speed.ways import Way, ways
 from benchmarks.encoder_speed.workers import LIMITING, answer, num_threads, started
-from benchmarks.random_service import random_model
 from lnclip.engines import TorchRunner
 from lnclip.errors import ConfigError, LnclipError, SetupError
 
 TINY = "demo-4x192-p32"
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("encoder") / "work"
-    random_model(folder, TINY)
-    return folder
 
 
 @pytest.fixture

@@ -31,10 +31,10 @@ def test_a_request_that_fails_is_no_sample() -> None:
 
 
 @pytest.mark.slow
-def test_the_pairs_of_a_real_server(tmp_path: Path) -> None:
+def test_the_pairs_of_a_real_server(work: Path, tmp_path: Path) -> None:
     [picture] = write_corpus(tmp_path / "corpus", 1, sizes=((640, 480),), faces=(1,))
     settings = Settings(rounds=3, pairs=4)
-    with random_service(tmp_path / "model", "demo-4x192-p32") as server:
+    with random_service(work, "demo-4x192-p32") as server:
         added, way = measure_added(server, picture.path, settings)
 
     rounds = json.loads(json.dumps(added.details, allow_nan=False))["rounds"]

@@ -28,22 +28,13 @@ SAME_WEIGHTS = 1e-5
 
 
 @pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from export.face_detector import install_mtcnn
-
-    repository = tmp_path_factory.mktemp("repository")
-    install_mtcnn(repository)
-    return repository / "face_detector" / "1"
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     pictures = write_corpus(tmp_path_factory.mktemp("photos"), 6, sizes=[(640, 480), (1280, 720)], faces=[0, 1, 2, 4])
     return [picture.path for picture in pictures]
 
 
-def faces_of(path: Path, detector: Path) -> tuple[np.ndarray, np.ndarray]:
-    frame, ours = read_image(path.read_bytes()).pixels, load_detector(detector)
+def faces_of(path: Path, detector_folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    frame, ours = read_image(path.read_bytes()).pixels, load_detector(detector_folder)
     choice = RequestParameters().face_choice(ours.detector_id, 64)
     candidates = ours.detect(letterbox(frame)[None])
     return frame, choose_faces(candidates, (frame.shape[1], frame.shape[0]), choice).landmarks
@@ -58,21 +49,19 @@ def test_an_upright_face_of_200_px_is_cut_with_30_px_around_it():
     assert not crop[:30].any()
 
 
-def test_crops_have_the_bytes_of_ours(detector: Path, photos: list[Path]):
+def test_crops_have_the_bytes_of_ours(detector_folder: Path, photos: list[Path]):
     spec, compared = PreprocessSpec(), 0
     for path in photos:
-        frame, faces = faces_of(path, detector)
+        frame, faces = faces_of(path, detector_folder)
         for landmarks in faces:
             np.testing.assert_array_equal(native_crop(frame, landmarks), align(frame, landmarks, spec))
             compared += 1
     assert compared >= 8
 
 
-def test_the_network_gets_the_numbers_that_ours_gets(random_run: Path, detector: Path, photos: list[Path]):
-    path, spec = PapersPath(random_run, detector), PreprocessSpec()
-    frame, faces = (
-        faces_of(photos[0], detector) if len(faces_of(photos[0], detector)[1]) else faces_of(photos[1], detector)
-    )
+def test_the_network_gets_the_numbers_that_ours_gets(random_run: Path, detector_folder: Path, photos: list[Path]):
+    path, spec = PapersPath(random_run, detector_folder), PreprocessSpec()
+    frame, faces = next(found for photo in photos if len((found := faces_of(photo, detector_folder))[1]))
     crop = native_crop(frame, faces[0])
     np.testing.assert_array_equal(path._network_input(crop).numpy(), normalise(fit_input(crop, spec)[None], spec)[0])
 
@@ -90,10 +79,12 @@ def test_its_network_is_open_clips_own_with_our_weights(random_run: Path, face_c
         np.testing.assert_allclose(p_fake, ours.run(face_crops).p_fake[:, 0], atol=SAME_WEIGHTS, rtol=0)
 
 
-def test_the_network_sees_one_face_per_call_unless_told_otherwise(random_run: Path, detector: Path, photos: list[Path]):
-    path, batches = PapersPath(random_run, detector), []
+def test_the_network_sees_one_face_per_call_unless_told_otherwise(
+    random_run: Path, detector_folder: Path, photos: list[Path]
+):
+    path, batches = PapersPath(random_run, detector_folder), []
     path._tower.register_forward_hook(lambda _, given, __: batches.append(len(given[0])))
-    counts = [len(faces_of(photo, detector)[1]) for photo in photos]
+    counts = [len(faces_of(photo, detector_folder)[1]) for photo in photos]
     alone = [path.score(photo) for photo in photos]
     assert [len(scores) for scores in alone] == counts
     assert batches == [1] * sum(counts)

@@ -18,7 +18,7 @@ from benchmarks.pipeline.served import published, serving
 from benchmarks.pipeline.share import Share
 from benchmarks.pipeline.shares import CROPS
 from benchmarks.pipeline.turns import Settings
-from benchmarks.random_service import RandomModel, random_model, varied_crops
+from benchmarks.random_service import RandomModel, varied_crops
 from benchmarks.serving.measuring import Windowing
 from export.spread import write_random_run
 from lnclip.architecture import KNOWN
@@ -34,13 +34,6 @@ QUICK = Settings(
     turn_s=0.2,
     pairs=2,
 )
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("work")
-    random_model(folder, ENCODER)
-    return folder
 
 
 @pytest.mark.slow

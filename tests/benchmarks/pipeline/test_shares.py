@@ -55,7 +55,7 @@ def test_a_share_in_words(share: Share, words: tuple[str, str, str, bool]) -> No
 
 
 @pytest.mark.slow
-def test_the_two_shares_of_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_two_shares_of_a_real_server(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[bytes] = []
     under_load = pipeline_shares.under_load
     monkeypatch.setattr(
@@ -67,7 +67,7 @@ def test_the_two_shares_of_a_real_server(tmp_path: Path, monkeypatch: pytest.Mon
     )
     pictures = write_corpus(tmp_path / "corpus", 3, sizes=((640, 480),), faces=(0, 1, 2))
     paths = [picture.path for picture in pictures]
-    with random_service(tmp_path / "model", "demo-4x192-p32") as server:
+    with random_service(work, "demo-4x192-p32") as server:
         crops = measure_crops_share(server, paths, QUICK)
         ensemble = measure_ensemble_share(server, paths, QUICK)
         with Stages(server.repository) as stages:

@@ -12,15 +12,10 @@ import pytest
 from benchmarks.corpus import write_corpus
 from benchmarks.pipeline.served_stages import ServedStages, measure_stages
 from benchmarks.pipeline.stages import Stages
-from benchmarks.random_service import RandomModel, random_model
+from benchmarks.random_service import RandomModel
 from lnclip.errors import ArtifactError, LnclipError
 
 STAGES = {"decode", "detect", "align", "encode", "verdict", "encode_batched"}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> RandomModel:
-    return random_model(tmp_path_factory.mktemp("model"), "demo-4x192-p32")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +26,9 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.mark.slow
 def test_a_pass_scores_every_face_and_encodes_a_black_crop_where_there_is_none(
-    model: RandomModel, paths: list[Path]
+    tiny_model: RandomModel, paths: list[Path]
 ) -> None:
-    with Stages(model.repository) as stages:
+    with Stages(tiny_model.repository) as stages:
         found = stages.run([path.read_bytes() for path in paths], 2)
     assert [len(scores) for scores in found.face_p_fake] == [0, 1, 2]
     assert all(((scores > 0) & (scores < 1)).all() for scores in found.face_p_fake)
@@ -43,9 +38,9 @@ def test_a_pass_scores_every_face_and_encodes_a_black_crop_where_there_is_none(
 
 
 @pytest.mark.slow
-def test_the_serving_environment_computes_the_same(model: RandomModel, paths: list[Path]) -> None:
+def test_the_serving_environment_computes_the_same(tiny_model: RandomModel, paths: list[Path]) -> None:
     contents = [path.read_bytes() for path in paths]
-    with Stages(model.repository) as here, ServedStages(model.repository) as there:
+    with Stages(tiny_model.repository) as here, ServedStages(tiny_model.repository) as there:
         ours, theirs = here.run(contents, 2), there.run(contents, 2)
         assert theirs.costs.keys() == ours.costs.keys()
         np.testing.assert_array_equal(theirs.crops, ours.crops)
@@ -57,8 +52,8 @@ def test_the_serving_environment_computes_the_same(model: RandomModel, paths: li
 
 
 @pytest.mark.slow
-def test_every_round_has_a_cost_for_every_stage(model: RandomModel, paths: list[Path]) -> None:
-    times = {time.stage: time for time in measure_stages(model.repository, paths, 2, encoder_batch=3)}
+def test_every_round_has_a_cost_for_every_stage(tiny_model: RandomModel, paths: list[Path]) -> None:
+    times = {time.stage: time for time in measure_stages(tiny_model.repository, paths, 2, encoder_batch=3)}
     assert set(times) == STAGES
     assert times["encode"].batch == pytest.approx(4 / 3)
     assert (times["encode_batched"].batch, times["decode"].batch) == (3.0, 1.0)
@@ -70,10 +65,10 @@ def test_every_round_has_a_cost_for_every_stage(model: RandomModel, paths: list[
 
 
 @pytest.mark.slow
-def test_costs_in_batches_are_those_of_an_images_faces(model: RandomModel, paths: list[Path]) -> None:
+def test_costs_in_batches_are_those_of_an_images_faces(tiny_model: RandomModel, paths: list[Path]) -> None:
     """Three faces in batches of two are two batches: of four encoded faces an image's share is one."""
     calls: list[int] = []
-    with Stages(model.repository) as stages:
+    with Stages(tiny_model.repository) as stages:
         run = stages.runner.run
 
         def counted(crops: np.ndarray):
@@ -92,11 +87,11 @@ def test_costs_in_batches_are_those_of_an_images_faces(model: RandomModel, paths
 
 
 @pytest.mark.slow
-def test_opencv_has_its_threads_back_afterwards(model: RandomModel) -> None:
+def test_opencv_has_its_threads_back_afterwards(tiny_model: RandomModel) -> None:
     before = cv2.getNumThreads()
     cv2.setNumThreads(2)
     try:
-        with Stages(model.repository):
+        with Stages(tiny_model.repository):
             assert cv2.getNumThreads() == 1
         assert cv2.getNumThreads() == 2
     finally:
@@ -104,10 +99,10 @@ def test_opencv_has_its_threads_back_afterwards(model: RandomModel) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_that_is_no_image_is_an_error(model: RandomModel, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_an_error(tiny_model: RandomModel, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"not a picture")
     with pytest.raises(LnclipError, match="not a JPEG"):
-        measure_stages(model.repository, [tmp_path / "a.jpg"], 1)
+        measure_stages(tiny_model.repository, [tmp_path / "a.jpg"], 1)
 
 
 def test_a_repository_without_an_encoder_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.corpus import write_corpus
-from benchmarks.random_service import random_service
+from benchmarks.random_service import RandomModel, random_service
 from benchmarks.serving.measured import Load
 from benchmarks.serving.measuring import Target, measure, messages, num_processes
 from benchmarks.serving.payloads import crop_payloads, encoder_side_px
@@ -28,8 +29,8 @@ STEPS = ["image_decoder", "face_detector", "face_aligner", "face_encoder", "face
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("service")
+def folder(tiny_model: RandomModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(tiny_model.run.parent, tmp_path_factory.mktemp("service") / "work")
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 CLOSED, OPEN = Load("concurrency", 4), Load("request_rate", 80)
 INTERVAL_S = {"concurrency": 2.0, "request_rate": 3.0}
-LEAST = {"concurrency": 30, "request_rate": 160}
+LEAST = {"concurrency": 20, "request_rate": 160}
 """Requests in each of perf_analyzer's windows, which last whole seconds. It has no warm-up, we have."""
 
 FLAGS = {
@@ -151,8 +151,8 @@ def sleeping(found: PerfAnalyzer, folder: Path, load: Load, instances: int) -> I
 
 
 @pytest.fixture
-def ensemble(found: PerfAnalyzer, tmp_path: Path) -> Iterator[Comparison]:
-    with random_service(tmp_path, "demo-4x192-p32") as server:
+def ensemble(found: PerfAnalyzer, work: Path, tmp_path: Path) -> Iterator[Comparison]:
+    with random_service(work, "demo-4x192-p32") as server:
         corpus = write_corpus(tmp_path / "corpus", 16, sizes=((640, 480),), faces=(1,))
         yield Comparison(found, server, CLOSED, "images", [picture.path.read_bytes() for picture in corpus], tmp_path)
 
