@@ -102,7 +102,8 @@ def ladder(field: str, bounds: Bounds) -> Sequence[int | None]:
 def step(settings: Settings, field: str, direction: Direction, bounds: Bounds) -> Settings | None:
     """The next settings up or down one field's ladder; None at its end.
 
-    A value that stands between two steps goes to the nearer one in that direction.
+    A value that stands between two steps goes to the nearer one in that direction. More streams come with the requests
+    that keep them busy: while each computes its part of a batch, as many must wait for the next.
     """
     rungs = ladder(field, bounds)
     value = getattr(settings, field)
@@ -113,7 +114,10 @@ def step(settings: Settings, field: str, direction: Direction, bounds: Bounds) -
         index = below if direction == 1 else below - 1
     if not 0 <= index < len(rungs):
         return None
-    return settings._replace(**{field: rungs[index]})  # type: ignore[arg-type]
+    stepped = settings._replace(**{field: rungs[index]})  # type: ignore[arg-type]
+    if field == "streams" and direction == 1 and stepped.streams is not None:
+        return stepped._replace(concurrency=max(stepped.concurrency, 2 * stepped.streams))
+    return stepped
 
 
 def read_settings(repository: Path, concurrency: int = 1) -> Settings:

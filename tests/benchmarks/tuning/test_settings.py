@@ -44,7 +44,6 @@ def test_one_core_leaves_nothing_to_turn_in_the_engine():
         ("encoder_batch", None, "end", 32),
         ("encoder_batch", 24, 32, 16),
         ("streams", None, 2, "end"),
-        ("streams", 3, 4, 2),
         ("threads", None, "end", 6),
         ("threads", 5, 6, 4),
         ("queue_delay_us", 700, 1000, 500),
@@ -55,6 +54,14 @@ def test_a_step_goes_to_the_next_rung_or_ends(field, value, up, down):
     for direction, expected in ((1, up), (-1, down)):
         found = step(here, field, direction, BOUNDS)
         assert found == (None if expected == "end" else here._replace(**{field: expected}))
+
+
+def test_more_streams_come_with_the_requests_that_keep_them_busy():
+    """With two in flight every batch is one crop, which leaves the second stream without work."""
+    idle, busy = SHIPPED._replace(concurrency=2), SHIPPED._replace(streams=3, concurrency=64)
+    assert step(idle, "streams", 1, BOUNDS) == idle._replace(streams=2, concurrency=4)
+    assert step(busy, "streams", 1, BOUNDS) == busy._replace(streams=4)
+    assert step(busy, "streams", -1, BOUNDS) == busy._replace(streams=2)
 
 
 def test_crops_turn_the_encoder_s_knobs_alone_and_an_old_adapter_no_threads():
