@@ -93,8 +93,7 @@ def stop(run_dir: Path = RUN_DIR) -> None:
         server = recorded(run_dir)
         if server is None:
             raise nobody
-        if not server.is_alive:
-            log.warning("the server (pid %d) had stopped by itself; %s", server.pid, quote_log(run_dir))
+        _mention_crash(server, run_dir)
         _end(server, run_dir)
 
 
@@ -109,6 +108,7 @@ def discard(run_dir: Path) -> None:
     with exclusive(run_dir):
         server = recorded(run_dir)
         if server is not None:
+            _mention_crash(server, run_dir)
             processes.kill_members(server.pid, run_dir, patience_s=0)
             _forget(run_dir)
 
@@ -192,6 +192,12 @@ def _wait_until_ready(server: RunningServer, server_id: str, timeout_s: float) -
             return None
         time.sleep(POLL_S)
     return f"was not ready after {timeout_s:g} s"
+
+
+def _mention_crash(server: RunningServer, run_dir: Path) -> None:
+    """Say why a server is gone that should run."""
+    if not server.is_alive:
+        log.warning("the server (pid %d) had stopped by itself; %s", server.pid, quote_log(run_dir))
 
 
 def _end(server: RunningServer, run_dir: Path, patience_s: float = STOP_S) -> None:

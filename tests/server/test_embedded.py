@@ -123,7 +123,8 @@ def test_a_start_that_is_not_ready_in_time_leaves_nothing_running(tmp_path, run_
     assert nothing_is_left(spawned[0], run_dir)
 
 
-def test_a_killed_server_is_reported_and_cleaned_up(sleeper_repository, run_dir):
+@pytest.mark.parametrize("end", [stop, discard])
+def test_a_killed_server_is_reported_and_cleaned_up(end, sleeper_repository, run_dir, caplog):
     server = start(StartOptions(sleeper_repository, run_dir=run_dir))
     os.kill(server.pid, signal.SIGKILL)
     assert wait_for(lambda: not server.is_alive)
@@ -131,7 +132,8 @@ def test_a_killed_server_is_reported_and_cleaned_up(sleeper_repository, run_dir)
     assert not status.running
     assert f"pid {server.pid}) crashed or was killed" in status.problems[0]
     assert any("Metrics Service" in line for line in status.log)
-    stop(run_dir)
+    end(run_dir)
+    assert "had stopped by itself" in caplog.text
     assert nothing_is_left(server, run_dir)
 
 

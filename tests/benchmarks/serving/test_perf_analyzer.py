@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 CLOSED, OPEN = Load("concurrency", 4), Load("request_rate", 80)
 INTERVAL_S = {"concurrency": 2.0, "request_rate": 3.0}
-LEAST = {"concurrency": 20, "request_rate": 160}
+LEAST = {"concurrency": 30, "request_rate": 160}
 """Requests in each of perf_analyzer's windows, which last whole seconds. It has no warm-up, we have."""
 
 FLAGS = {
